@@ -75,7 +75,7 @@ class CreditNote(msgspec.Struct, frozen=True):
             tax=-self.tax,
             balance=-self.total,
             tax_treatment=self.tax_treatment,
-            lines=tuple(_below_nothing(each) for each in self.lines),
+            lines=tuple(map(below_nothing, self.lines)),
             custom=self.custom,
         )
 
@@ -110,7 +110,8 @@ class PaymentReversal(msgspec.Struct, frozen=True):
         return self.id if len(self.credited) == 1 and not self.unexplained.amount else f"{self.id}:{credit_note_id}"
 
 
-def _below_nothing(line: InvoiceLine) -> InvoiceLine:
+def below_nothing(line: InvoiceLine) -> InvoiceLine:
+    """Return the counterpart of a line: all its amounts, and its quantity, with the other sign."""
     agreed = line.agreed
     return msgspec.structs.replace(
         line,

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import date
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
 from stdnum.eu import vat as eu_vat
@@ -20,13 +20,12 @@ from canonical.products import CatalogueProduct, ProductMatch
 from canonical.tax import Tax
 from policies.context import correlation
 from system_apis.connector import ConnectorContext, Misfit
-from system_apis.erp.port import Erp, put_invoice
 from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.catalogue import TrytonProducts
 from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.credits import Credits
-from system_apis.erp.tryton.invoices import Invoices, in_books_of, posted_of
+from system_apis.erp.tryton.invoices import Invoices, posted_of
 from system_apis.erp.tryton.ledger import Ledger
 from system_apis.erp.tryton.mapping import PAYMENT_METHOD, Row, from_decimal
 from system_apis.erp.tryton.master_data import MasterData
@@ -250,9 +249,7 @@ class Tryton:
         found = await self._invoices.of(invoice.id, company, mapping.CANCELLING)
         row = posted_of(found)
         if row is None:
-            drafts = [each["id"] for each in found if each["state"] == "draft"]
-            if drafts:
-                await self._client.call("model.account.invoice.delete", drafts, context=in_books_of(company))
+            await self._invoices.delete_drafts(found, company)
             raise NotFound("erp", f"the invoice {invoice.id} is not posted")
         on = invoice.cancelled_on or invoice.issued_on
         if invoice.state == "void":
@@ -270,7 +267,7 @@ class Tryton:
             reason = f"{row['number']} is paid in part, and billing has voided it: credit what is left of it"
             raise Rejected("erp", reason, field="payments")
         note = mapping.credit_note(invoice)
-        await put_invoice(cast("Erp", self), note, closed)
+        await self._invoices.put_one(note, closed)
         moves = [row["move"], *(each["move"] for each in await self._invoices.of(note.id, company, ["move"]))]
         await self._ledger.reconcile([["move", "in", moves], ["account", "=", row["account"]]], {}, company)
 

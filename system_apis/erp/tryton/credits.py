@@ -10,19 +10,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from canonical.billing import ClosedPeriod, InvoiceToPost, Payment, Posting
+from canonical.billing import ClosedPeriod, Payment, Posting
 from canonical.credits import CreditedPart, CreditNote, PaymentReversal
-from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
+from canonical.faults import Conflict, NotFound, Rejected
 from canonical.money import Money, total
-from policies.context import correlation
 from system_apis.erp.tryton import mapping
 from system_apis.erp.tryton.client import TrytonClient
-from system_apis.erp.tryton.invoices import Invoices, in_books_of, posted_of
-from system_apis.erp.tryton.ledger import SPLIT, Ledger, open_amount, whole_amount
+from system_apis.erp.tryton.invoices import Invoices, posted_of
+from system_apis.erp.tryton.ledger import SPLIT, Ledger, whole_amount
 from system_apis.erp.tryton.mapping import PAYING, Row
 from system_apis.erp.tryton.master_data import MasterData
 
@@ -45,27 +45,22 @@ class Credits:
 
     async def put(self, note: CreditNote, closed: ClosedPeriod, company: Row) -> Posting:
         """Do as `Erp.put_credit_note` says."""
-        await self._read(note.invoice_id, company, "invoice_id")
+        invoice = await self._read(note.invoice_id, company, "invoice_id")
         if note.state == "void":
-            await self._take_back(note, closed, company)
+            await self._take_back(note, invoice, closed, company)
         else:
-            off = note.off_due + await self._refunded_before(note, company)
             own = posted_of(await self._invoices.of(note.id, company, SETTLING))
+            off = note.off_due + await self._refunded_before(note, own, company)
             if own is None:  # what cannot be counted is not posted
-                self._check_due(note, off, await self._read(note.invoice_id, company, "invoice_id"))
-                await self._post(InvoiceToPost(note.as_invoice(), correlation.current()), closed)
+                self._check_due(note, off, invoice)
+                await self._invoices.put_one(note.as_invoice(), closed)
             if off.amount:
                 await self._take_off(note, off, company)
         return mapping.posting(await self._read(note.id, company, "id"))
 
-    async def _post(self, note: InvoiceToPost, closed: ClosedPeriod) -> None:
-        (result,) = await self._invoices.put([note], closed)
-        if isinstance(result, PlatformFault):
-            raise result
-
-    async def _refunded_before(self, note: CreditNote, company: Row) -> Money:
-        """Return what of a credit note was refunded before it was there: so much of the invoice is due again."""
-        own = posted_of(await self._invoices.of(note.id, company, SETTLING))
+    async def _refunded_before(self, note: CreditNote, own: Row | None, company: Row) -> Money:
+        """Return what of a credit note was refunded before it was there: so much of the invoice is due again. `own` is
+        its record, if there is one."""
         for_it = [each["move."]["description"] for each in own["payment_lines."]] if own else []
         before = [
             each.amount
@@ -87,7 +82,11 @@ class Credits:
             self._check_due(note, missing, invoice)
             line = await self._line_of(own["lines_to_pay"], missing, note.id, note.issued_on, company)
             await self._ledger.attach(invoice, [line["id"]], (), company)
-            invoice = await self._read(note.invoice_id, company, "invoice_id")
+        await self._close(note.invoice_id, company)
+
+    async def _close(self, invoice_id: str, company: Row) -> None:
+        """Reconcile an invoice with what is counted towards it, if nothing of it is due any more."""
+        invoice = await self._read(invoice_id, company, "invoice_id")
         if not mapping.posting(invoice).balance.amount:
             together = [*invoice["lines_to_pay"], *invoice["payment_lines"]]
             await self._ledger.reconcile(["id", "in", together], {}, company)
@@ -100,27 +99,24 @@ class Credits:
             reason = f"{note.number} takes {off} off {invoice['number']}, of which {balance} is due"
             raise Rejected("erp", reason, field="off_due")
 
-    async def _take_back(self, note: CreditNote, closed: ClosedPeriod, company: Row) -> None:
+    async def _take_back(self, note: CreditNote, invoice: Row, closed: ClosedPeriod, company: Row) -> None:
         """Post the counterpart of a credit note that is void, and let be due what it took off."""
         found = await self._invoices.of(note.id, company, SETTLING)
         own = posted_of(found)
         if own is None:
-            drafts = [each["id"] for each in found if each["state"] == "draft"]
-            if drafts:
-                await self._client.call("model.account.invoice.delete", drafts, context=in_books_of(company))
+            await self._invoices.delete_drafts(found, company)
             raise NotFound("erp", f"the credit note {note.id} is not posted")
         back = mapping.credit_note(
             msgspec.structs.replace(note.as_invoice(), cancelled_on=note.cancelled_on or note.issued_on)
         )
         if own["payment_lines"] and not await self._invoices.of(back.id, company, ["id"]):
             raise Rejected("erp", f"{note.number} is void in billing, and was refunded here", field="refunded")
-        invoice = await self._read(note.invoice_id, company, "invoice_id")
         if counted := set(own["lines_to_pay"]) & set(invoice["payment_lines"]):
             await self._ledger.part(sorted(counted), invoice["lines_to_pay"], company)
             await self._ledger.cancel_exchange(invoice["account"], invoice["party"], company)
             invoice = await self._read(note.invoice_id, company, "invoice_id")
             await self._ledger.attach(invoice, (), counted & set(invoice["payment_lines"]), company)
-        await self._post(InvoiceToPost(back, correlation.current()), closed)
+        await self._invoices.put_one(back, closed)
         against = await self._read(back.id, company, "id")
         await self._ledger.reconcile(["id", "in", [*own["lines_to_pay"], *against["lines_to_pay"]]], {}, company)
 
@@ -165,7 +161,7 @@ class Credits:
         loose = [each for each in paid if each["reconciliation"] is None and each["id"] not in invoice["payment_lines"]]
         counted: list[int] = []
         for line in loose:
-            amount = open_amount(line, due.currency)
+            amount = whole_amount(line, due.currency)
             if amount.amount <= due.amount:
                 counted.append(line["id"])
                 due -= amount
@@ -173,14 +169,11 @@ class Credits:
         await self._ledger.cancel_exchange(invoice["account"], invoice["party"], company)
         split = {each["id"] for each in paid if each["reconciliation"] is not None} & set(invoice["payment_lines"])
         await self._ledger.attach(invoice, counted, split, company)
-        if not due.amount:
-            invoice = await self._read(reversal.invoice_id, company, "invoice_id")
-            together = [*invoice["lines_to_pay"], *invoice["payment_lines"]]
-            await self._ledger.reconcile(["id", "in", together], {}, company)
+        await self._close(reversal.invoice_id, company)
 
     async def _paid(self, reversal: PaymentReversal, invoice: Row, company: Row) -> list[Row]:
         """Return the lines by which a payment was counted towards its invoice, and what they were split into."""
-        nothing = mapping.decimal(Money.zero("EUR").decimal)
+        nothing = mapping.decimal(Decimal(0))
         at = [["account", "=", invoice["account"]], ["credit", ">", nothing]]
         return await self._ledger.lines([*self._of(reversal.payment_id, company), *at], company)
 
@@ -223,7 +216,7 @@ class Credits:
         own += [["account", "=", invoice["account"]], ["reconciliation", "=", None]]
         for against in await self._ledger.lines(own, company):
             paid = [each["id"] for each in await self._paid(reversal, invoice, company)]
-            amount = open_amount(against, reversal.amount.currency)
+            amount = whole_amount(against, reversal.amount.currency)
             line = await self._line_of(paid, amount, reversal.payment_id, on, company)
             await self._ledger.reconcile(["id", "in", [line["id"], against["id"]]], {}, company)
 
@@ -233,7 +226,7 @@ class Credits:
         came_in = await self._ledger.lines(elsewhere, company)
         if not came_in:
             raise Rejected("erp", f"the payment {reversal.payment_id} was booked on no account", field="payment_id")
-        nothing = mapping.decimal(Money.zero("EUR").decimal)
+        nothing = mapping.decimal(Decimal(0))
 
         def side(of: Row, **amounts: Any) -> Row:
             second = of["second_currency"]
@@ -270,7 +263,7 @@ class Credits:
         """Return an open line of exactly this amount, split from a larger one if there is none."""
         for _ in range(SPLITS):
             lines = await self._ledger.lines([["id", "in", list(keys)], ["reconciliation", "=", None]], company)
-            amounts = [(open_amount(each, amount.currency).amount, each) for each in lines]
+            amounts = [(whole_amount(each, amount.currency).amount, each) for each in lines]
             exact = [each for value, each in amounts if value == amount.amount]
             if exact:
                 return exact[0]

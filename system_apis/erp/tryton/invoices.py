@@ -18,6 +18,7 @@ from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Posting
 from canonical.faults import Conflict, Misconfigured, NotFound, PlatformFault, Rejected, UnknownOutcome
 from canonical.ids import Clock
 from canonical.money import Money, total
+from policies.context import correlation
 from system_apis.erp.tryton import mapping, matching
 from system_apis.erp.tryton.books import Books
 from system_apis.erp.tryton.client import FUTURE, TrytonClient
@@ -84,6 +85,19 @@ class Invoices:
         asked = () if len(faults) == len(batch) else [each.invoice.id for each in batch]
         found = await self._by_reference(asked, company, POSTING)
         return [_result(each.invoice.id, found, faults) for each in batch]
+
+    async def put_one(self, invoice: Invoice, closed: ClosedPeriod) -> Posting:
+        """Post one invoice, a batch of one. Raises leaves of `PlatformFault`."""
+        (result,) = await self.put([InvoiceToPost(invoice, correlation.current())], closed)
+        if isinstance(result, PlatformFault):
+            raise result
+        return result
+
+    async def delete_drafts(self, found: Sequence[Row], company: Row) -> None:
+        """Delete those of the records of an invoice that are drafts."""
+        drafts = [each["id"] for each in found if each["state"] == "draft"]
+        if drafts:
+            await self._client.call("model.account.invoice.delete", drafts, context=in_books_of(company))
 
     async def preview(self, one: InvoiceToPost, closed: ClosedPeriod) -> Posting:
         """Return what would be booked for an invoice, by a draft that is deleted again. Raises what posting would, but

@@ -195,11 +195,6 @@ class Ledger:
         return found[0]["id"]
 
 
-def open_amount(line: Row, currency: str) -> Money:
-    """Return what is open of a line, above nothing whichever side it is on; nothing of one that is reconciled."""
-    return whole_amount(line, currency) if line["reconciliation"] is None else Money.zero(currency)
-
-
 def whole_amount(line: Row, currency: str) -> Money:
     """Return the amount of a line, above nothing whichever side it is on."""
     return Money.of(abs(mapping.left_of([line])), currency)

@@ -12,6 +12,7 @@ from stdnum import get_cc_module
 from stdnum.eu import vat as eu_vat
 
 from canonical.billing import Invoice, InvoiceLine, Payment, Posting
+from canonical.credits import below_nothing
 from canonical.faults import Rejected
 from canonical.money import Money, digits_of, exponent
 from canonical.parties import Address, Customer, CustomerCopy
@@ -439,20 +440,8 @@ def credit_note(source: Invoice) -> Invoice:
         total=-source.total,
         tax=-source.tax,
         balance=-source.total,
-        lines=tuple(_credited(each) for each in source.lines),
+        lines=tuple(map(below_nothing, source.lines)),
         payments=(),
-    )
-
-
-def _credited(source: InvoiceLine) -> InvoiceLine:
-    agreed = source.agreed
-    return msgspec.structs.replace(
-        source,
-        quantity=-source.quantity,
-        net=-source.net,
-        tax=-source.tax,
-        taxes=tuple(msgspec.structs.replace(each, amount=-each.amount) for each in source.taxes),
-        agreed=agreed and msgspec.structs.replace(agreed, quantity=-agreed.quantity),
     )
 
 
