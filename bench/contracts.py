@@ -19,7 +19,7 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import linear_regression, median, quantiles
+from statistics import linear_regression, quantiles
 from typing import Any, NamedTuple
 
 import httpx
@@ -106,11 +106,11 @@ class Measured(msgspec.Struct):
     memory_per_1000: float = 0.0
     """By how much the memory of the process layer grows for 1,000 contracts."""
     without: dict[str, float] = {}
-    """The 50th and 99th percentile of what reads and previews take without the mass change: medians of all rounds."""
+    """The 50th and 99th percentile of what reads and previews take without the mass change, in all rounds together."""
     during: dict[str, float] = {}
     """The same while it is carried out at the pace that the catalogue ships."""
     ratio: dict[str, float] = {}
-    """The latter to the former: the median of what it is within a round."""
+    """The latter to the former."""
     asked_again: int = 0
     """Changes that billing was asked for more than once, since the process that asked was killed."""
 
@@ -382,7 +382,7 @@ def measure(deployment: Deployment, count: int, seconds: float) -> Measured:
         raise SystemExit(f"not all contracts were selected: {rise.counts()}")
     rise.approve()
     rise.pause()
-    rounds = in_turn(customer, rise, seconds)
+    without, during = map(_percentiles, in_turn(customer, rise, seconds))
     rise.act("resume")
     wait_until(lambda: rise.counts().get("on_its_way"), AT_LEAST, "some contracts are on their way")
     highest = deployment.memory()
@@ -405,8 +405,6 @@ def measure(deployment: Deployment, count: int, seconds: float) -> Measured:
         raise SystemExit(f"{len(once)} of {count} contracts have the change once")
     time.sleep(RESTS)
     highest = max(highest, *(each.megabytes for each in watch.seen))
-    pairs = [(_percentiles(without), _percentiles(during)) for without, during in rounds]
-    names = pairs[0][0]
     return Measured(
         contracts=count,
         selected_per_second=round(count / selected, 1),
@@ -417,27 +415,32 @@ def measure(deployment: Deployment, count: int, seconds: float) -> Measured:
             "after": round(deployment.memory(), 1),
         },
         memory_per_1000=round(watch.slope(), 2),
-        without={name: round(median(each[name] for each, _ in pairs), 2) for name in names},
-        during={name: round(median(each[name] for _, each in pairs), 2) for name in names},
-        ratio={name: round(median(during[name] / without[name] for without, during in pairs), 2) for name in names},
+        without=without,
+        during=during,
+        ratio={name: round(during[name] / without[name], 2) for name in without},
         asked_again=sum(times - 1 for each in made.values() for times in each.values()),
     )
 
 
-def in_turn(customer: Customer, rise: PriceRise, seconds: float) -> list[tuple[Latencies, Latencies]]:
+def in_turn(customer: Customer, rise: PriceRise, seconds: float) -> tuple[Latencies, Latencies]:
     """Watch a customer without and with the mass change, in turn, which is paused before and after. Return what the
-    answers took, by the round."""
+    answers took without and with it, of all rounds: one round has too few for what is rare."""
     window = min(WINDOW, seconds / 2)
-    rounds: list[tuple[Latencies, Latencies]] = []
+    without: Latencies = {kind: [] for kind in CALLS}
+    during: Latencies = {kind: [] for kind in CALLS}
     for _ in range(max(1, round(seconds / (2 * window)))):
-        without = customer.watched(window)
+        _add(without, customer.watched(window))
         rise.act("resume")
-        during = customer.watched(window)
+        _add(during, customer.watched(window))
         if rise.found().state != "running":
             raise SystemExit("all are changed before the customer was watched: take more contracts, or fewer seconds")
         rise.pause()
-        rounds.append((without, during))
-    return rounds
+    return without, during
+
+
+def _add(known: Latencies, took: Latencies) -> None:
+    for kind, every in took.items():
+        known[kind] += every
 
 
 def _percentiles(took: Latencies) -> dict[str, float]:
