@@ -30,6 +30,9 @@ from tiergate.settings import Server as ServerSettings
 COLLECT_AFTER = 5_000
 """Allocations between two garbage collections. Each takes as long as it finds objects alive, which is some 45 ms for
 100,000 of work in the background, and everybody waits meanwhile. Objects made at the start are not traversed again."""
+SWITCH_AFTER = 0.001
+"""Seconds for which a thread that works in the background keeps the interpreter from the one that answers: Python's own
+5 ms add up where several work."""
 GRACE = 10
 """Seconds that requests have to end when the layer is stopped."""
 OTHER_FILES = 256
@@ -65,6 +68,7 @@ def run(app: ASGIApp, port: int, server: ServerSettings, *, until_input_ends: bo
     _allow_files(server.connections + OTHER_FILES)
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
+    sys.setswitchinterval(SWITCH_AFTER)
     gc.enable()
     uvloop.run(_serve(app, port, server, until_input_ends=until_input_ends))
 
