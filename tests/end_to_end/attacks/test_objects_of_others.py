@@ -71,7 +71,7 @@ def target(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Ge
     running.calm()
     order = customer_of(running, NORD, "Object of others")
     account = running.crm.query(f"SELECT AccountId FROM Opportunity WHERE Id = '{order.deal_id}'")[0]["AccountId"]
-    _, held = running.sell(running.sale("Object of others", partner=NORD, currency="JPY"), account)
+    _, held = running.sell(running.sale("Object of others", partner=NORD, currency="SEK"), account)
     waiting = running.order_in(held, "on_hold")
     later = (utc_now() + timedelta(days=30)).date().isoformat()
     asked = amend(running, order, ENDS | {"effective": "date", "effective_on": later}, "of-another")
