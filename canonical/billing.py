@@ -95,7 +95,8 @@ class InvoiceLine(msgspec.Struct, frozen=True):
 
     `quantity` is how many pieces billing charged; where they are not units of the product, or a discount was given,
     `agreed` says what was agreed. `period_start` and `period_end` bound the service that it pays for (both inclusive).
-    `taxes` is empty where the treatment of the invoice says which one it is.
+    `taxes` is empty where the treatment of the invoice says which one it is. `id` is billing's; of a line of a credit
+    note it is that of the invoice's line that it credits, empty where it credits none.
     """
 
     sku: str
@@ -107,6 +108,7 @@ class InvoiceLine(msgspec.Struct, frozen=True):
     period_end: date
     taxes: tuple[LineTax, ...] = ()
     agreed: LineTerms | None = None
+    id: str = ""
 
 
 class Payment(msgspec.Struct, frozen=True):

@@ -31,6 +31,9 @@ CaseKind = Literal[
     "reversal_not_posted",
     "refunded_without_credit_note",
     "payment_disputed",
+    "correction_approval",
+    "correction_not_agreed",
+    "correction_refused",
     "customer_not_followed",
     "customer_tax_changed",
     "deal_changed",
@@ -100,6 +103,8 @@ class Incident(msgspec.Struct, frozen=True):
     """Changes of contracts that are to be carried out."""
     catalogue_syncs: Waiting = Waiting(0)
     """Products and prices that are to be brought to the platforms."""
+    corrections: Waiting = Waiting(0)
+    """Credit notes, refunds and the like that are to be carried out."""
 
 
 class Case(msgspec.Struct, frozen=True):

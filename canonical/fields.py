@@ -8,6 +8,7 @@ import msgspec
 
 from canonical.amendments import ContractChange
 from canonical.billing import Contract, Invoice, Payment
+from canonical.corrections import CreditOrder, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
 from canonical.deals import Deal, PricedLine
 from canonical.orders import Order
@@ -25,6 +26,8 @@ ENTITIES: dict[str, type[msgspec.Struct]] = {
     "payment": Payment,
     "credit_note": CreditNote,
     "reversal": PaymentReversal,
+    "credit_order": CreditOrder,
+    "refund_order": RefundOrder,
     "product": CatalogueProduct,
 }
 

@@ -25,6 +25,7 @@ Prefix = Literal[
     "pay",
     "cas",
     "evt",
+    "crc",
     "aud",
     "cor",
     "act",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from canonical.states import (
     AmendmentState,
     CatalogueSyncState,
+    CorrectionState,
     CustomerMergeState,
     DriftState,
     MassChangeState,
@@ -75,6 +76,14 @@ _CUSTOMER_MERGE: dict[CustomerMergeState, str] = {
     "stayed": "stayed",
     "undone": "undone",
 }
+_CORRECTION: dict[CorrectionState, str] = {
+    "requested": "requested",
+    "awaiting_approval": "submitted",
+    "carried_out": "applied",
+    "booked": "posted",
+    "on_hold": "held",
+    "given_up": "withdrawn",
+}
 
 ORDER_EVENTS = _types("order", _ORDER)
 AMENDMENT_EVENTS = _types("amendment", _AMENDMENT)
@@ -83,6 +92,7 @@ MASS_CHANGE_EVENTS = _types("mass_change", _MASS_CHANGE)
 CATALOGUE_SYNC_EVENTS = _types("catalogue_sync", _CATALOGUE_SYNC)
 CUSTOMER_MERGE_EVENTS = _types("customer_merge", _CUSTOMER_MERGE)
 DRIFT_EVENTS = _types("drift", _DRIFT)
+CORRECTION_EVENTS = _types("correction", _CORRECTION)
 INVOICE_POSTED = PREFIX + "invoice.posted.v1"
 INVOICE_CREDITED = PREFIX + "invoice.credited.v1"
 PAYMENT_BOOKED = PREFIX + "payment.booked.v1"
@@ -103,6 +113,7 @@ PROCESS_EVENTS: dict[str, str] = {
             CATALOGUE_SYNC_EVENTS,
             DRIFT_EVENTS,
             CUSTOMER_MERGE_EVENTS,
+            CORRECTION_EVENTS,
         )
         for state, event_type in events.items()
     },

@@ -1,5 +1,5 @@
-"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts and merges of customers:
-a table each, which is checked at every change and drawn in the docs."""
+"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts, merges of customers and
+corrections: a table each, which is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -179,6 +179,27 @@ CUSTOMER_MERGE_TRANSITIONS: dict[CustomerMergeState, frozenset[CustomerMergeStat
     "undone": frozenset(),
 }
 
+CorrectionState = Literal[
+    "requested",
+    "checking",
+    "awaiting_approval",
+    "carrying_out",
+    "carried_out",
+    "booked",
+    "on_hold",
+    "given_up",
+]
+CORRECTION_TRANSITIONS: dict[CorrectionState, frozenset[CorrectionState]] = {
+    "requested": frozenset({"checking", "given_up"}),
+    "checking": frozenset({"awaiting_approval", "carrying_out", "on_hold", "given_up"}),
+    "awaiting_approval": frozenset({"checking", "given_up"}),
+    "carrying_out": frozenset({"carried_out", "on_hold"}),
+    "carried_out": frozenset({"booked", "on_hold"}),
+    "booked": frozenset(),
+    "on_hold": frozenset({"checking", "carrying_out", "carried_out", "given_up"}),
+    "given_up": frozenset(),
+}
+
 
 class IllegalTransition(ValueError):
     """The table has no such change: the caller acted on an outdated state of the record."""
@@ -222,6 +243,11 @@ def check_renewal(present: RenewalState, wanted: RenewalState) -> None:
 def check_customer_merge(present: CustomerMergeState, wanted: CustomerMergeState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a merge of customers", CUSTOMER_MERGE_TRANSITIONS, present, wanted)
+
+
+def check_correction(present: CorrectionState, wanted: CorrectionState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    _check("a correction", CORRECTION_TRANSITIONS, present, wanted)
 
 
 def _check(what: str, transitions: Mapping[State, frozenset[State]], present: State, wanted: State) -> None:

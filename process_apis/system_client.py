@@ -18,6 +18,7 @@ from canonical.billing import (
     PostingResult,
     PostingResults,
 )
+from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
 from canonical.deals import (
     ContractCopy,
@@ -222,6 +223,29 @@ class Platforms:
     def reversal(self, billing: str, reversal_id: str) -> PaymentReversal:
         path = f"/billing/v1/payment-reversals/{_key(reversal_id)}?{_at(billing)}"
         return self._client.call("GET", path, PaymentReversal)
+
+    def correctable(self, billing: str, invoice_id: str) -> Correctable:
+        return self._client.call(
+            "GET", f"/billing/v1/invoices/{_key(invoice_id)}/correctable?{_at(billing)}", Correctable
+        )
+
+    def preview_credit_note(self, billing: str, order: CreditOrder) -> CreditNote:
+        return self._client.call("POST", f"/billing/v1/credit-notes/preview?{_at(billing)}", CreditNote, order)
+
+    def issue_credit_note(self, billing: str, order: CreditOrder) -> CreditNote:
+        return self._client.call("POST", f"/billing/v1/credit-notes?{_at(billing)}", CreditNote, order)
+
+    def refund_payment(self, billing: str, order: RefundOrder) -> Refund:
+        return self._client.call("POST", f"/billing/v1/refunds?{_at(billing)}", Refund, order)
+
+    def void_invoice(self, billing: str, end: InvoiceEnd) -> Invoice:
+        return self._client.call(
+            "POST", f"/billing/v1/invoices/{_key(end.invoice_id)}/void?{_at(billing)}", Invoice, end
+        )
+
+    def write_off_invoice(self, billing: str, end: InvoiceEnd) -> Invoice:
+        path = f"/billing/v1/invoices/{_key(end.invoice_id)}/write-off?{_at(billing)}"
+        return self._client.call("POST", path, Invoice, end)
 
     # ---- provisioning
 

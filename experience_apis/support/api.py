@@ -9,15 +9,25 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
 from canonical.cases import Case, CaseAction, CaseState, Team
+from canonical.corrections import (
+    Correction,
+    CorrectionKind,
+    CorrectionPreview,
+    CorrectionRequest,
+    CorrectionSummary,
+    NewCorrection,
+)
 from canonical.drift import Drift, DriftAcceptance
 from canonical.orders import Cancellation, CustomerOverview, Order, Page
-from canonical.states import DriftState
+from canonical.states import CorrectionState, DriftState
 from experience_apis.process_client import Process
+from policies.business.amendments import KEY_TAKEN
+from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Instance, Limit, OfCustomer
+from policies.contract.parameters import CanonicalId, Cursor, ForeignKey, Instance, Limit, OfCustomer, OfInvoice
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
-from policies.problems import DRIFT_STAYS, NOT_ALLOWED_NOW, OWNER_CHANGED
+from policies.problems import DRIFT_STAYS, NOT_ALLOWED_NOW, OUTSIDE_REGION, OWNER_CHANGED
 
 
 @operation(
@@ -203,6 +213,102 @@ async def look_for_drift(
     return await process.post(principal, f"drift-looks/{record}", None)
 
 
+@operation(
+    "support_preview_correction",
+    "POST",
+    "/invoices/{invoice_id:str}/corrections/preview",
+    summary="See what a correction of an invoice would be on every platform",
+    answers=CorrectionPreview,
+    status=200,
+    problems=(*PROBLEMS, INVOICE_RESERVED),
+    asks_platforms=True,
+)
+async def preview_correction(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    invoice_id: ForeignKey,
+    data: JSONBody[CorrectionRequest],
+) -> Response[bytes]:
+    """Ask billing what it would credit, and the ERP what it would book. Without lines a credit note is of all that is
+    left, and shows the lines of the invoice. Nothing is changed."""
+    return await process.post(principal, f"invoices/{invoice_id}/corrections/preview", data)
+
+
+@operation(
+    "support_propose_correction",
+    "POST",
+    "/invoices/{invoice_id:str}/corrections",
+    summary="Ask finance for a correction of an invoice, once for each key",
+    answers=Correction,
+    problems=(*PROBLEMS, INVOICE_RESERVED, KEY_TAKEN, OUTSIDE_REGION),
+    asks_platforms=True,
+    links={"support_get_correction": ("correction_id", "/id")},
+)
+async def propose_correction(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    invoice_id: ForeignKey,
+    data: JSONBody[NewCorrection],
+) -> Response[bytes]:
+    """Ask for a credit note, a refund, a void or a write-off. Finance decides on it, whatever its amount is."""
+    return await process.post(principal, f"invoices/{invoice_id}/correction-proposals", data)
+
+
+@operation(
+    "support_list_corrections",
+    "GET",
+    "/corrections",
+    summary="List corrections of invoices, newest first",
+    answers=Page[CorrectionSummary],
+    passes="corrections",
+    links={"support_get_correction": ("correction_id", "/items/0/id")},
+)
+async def list_corrections(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    correction_state: Annotated[CorrectionState | None, QueryParameter(name="state")] = None,
+    kind: Annotated[CorrectionKind | None, QueryParameter(name="kind")] = None,
+    invoice_id: OfInvoice = None,
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Filter by state, by kind, by invoice or by customer."""
+    wanted = {"state": correction_state, "kind": kind, "invoice_id": invoice_id, "customer_id": customer_id}
+    return await process.get(principal, "corrections", wanted | {"cursor": cursor, "limit": limit})
+
+
+@operation(
+    "support_get_correction",
+    "GET",
+    "/corrections/{correction_id:str}",
+    summary="Read a correction: how far it is, and what every platform said",
+    answers=Correction,
+    passes="corrections/{correction_id}",
+)
+async def get_correction(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], correction_id: CanonicalId
+) -> Response[bytes]:
+    """Return the correction with its preview, and who has decided what of it."""
+    return await process.get(principal, f"corrections/{correction_id}", {})
+
+
+@operation(
+    "support_withdraw_correction",
+    "POST",
+    "/corrections/{correction_id:str}/withdrawal",
+    summary="Withdraw a correction that is not carried out yet",
+    answers=Correction,
+    status=200,
+    problems=(NOT_ALLOWED_NOW,),
+)
+async def withdraw_correction(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], correction_id: CanonicalId
+) -> Response[bytes]:
+    """Give up a correction that waits for an approval or for people. One that billing has is refused."""
+    return await process.post(principal, f"corrections/{correction_id}/withdrawal", None)
+
+
 routers = versioned(
     "support",
     __name__,
@@ -212,6 +318,11 @@ routers = versioned(
         act_on_case,
         give_up_order,
         get_customer,
+        preview_correction,
+        propose_correction,
+        list_corrections,
+        get_correction,
+        withdraw_correction,
         list_drifts,
         get_drift,
         repair_drift,

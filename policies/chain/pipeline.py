@@ -21,6 +21,7 @@ from policies.audit.trail import AuditTrail
 from policies.audit.writes import AuditedWrites, RecordableWrites
 from policies.business.amendments import AMENDMENT_APPROVALS
 from policies.business.case_routing import CASE_ROUTING
+from policies.business.corrections import CORRECTION_APPROVALS
 from policies.business.events import EVENTS
 from policies.business.mass_changes import MASS_CHANGE_PACE
 from policies.business.posting_windows import POSTING_WINDOWS
@@ -83,6 +84,7 @@ FACTS: tuple[Section[Any], ...] = (
     POSTING_WINDOWS,
     START_WINDOW,
     AMENDMENT_APPROVALS,
+    CORRECTION_APPROVALS,
     MASS_CHANGE_PACE,
     RENEWALS,
     CASE_ROUTING,

@@ -23,6 +23,9 @@ Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items 
 OfCustomer = Annotated[
     str | None, QueryParameter(pattern=rf"^{CANONICAL}\Z", description="Only those of this customer")
 ]
+OfInvoice = Annotated[
+    str | None, QueryParameter(name="invoice_id", pattern=KEY, description="Only those of this invoice of billing")
+]
 OfProduct = Annotated[
     str | None, QueryParameter(name="sku", pattern=KEY, description="Only those that have this product")
 ]

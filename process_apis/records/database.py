@@ -409,6 +409,49 @@ customer_merge_states = sa.Table(
     sa.Column("decided_by", KEY, nullable=False, default="", info=TEXT),
     sa.Column("reason", sa.Text, nullable=False, default="", info=TEXT),
 )
+corrections = sa.Table(
+    "corrections",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("invoice_id", KEY, nullable=False, index=True),
+    sa.Column("billing", sa.String(60), nullable=False),
+    sa.Column("contract_id", KEY, nullable=False),
+    sa.Column("customer_id", KEY, nullable=False),
+    sa.Column("legal_entity", sa.String(20), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("held_in", sa.String(20), nullable=False, default=""),
+    sa.Column("requested_by", KEY, nullable=False, info=TEXT),
+    sa.Column("proposed", sa.Boolean, nullable=False),
+    sa.Column("request", sa.LargeBinary, nullable=False, info=DOCUMENT),
+    sa.Column("wanted", sa.LargeBinary, nullable=False, info=DOCUMENT),
+    sa.Column("preview", sa.LargeBinary, info=DOCUMENT),
+    sa.Column("approved", sa.String(64), nullable=False, default=""),
+    sa.Column("reference", KEY, nullable=False, default="", index=True),
+    sa.Column("tries", sa.Integer, nullable=False, default=1),
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("blocked_reason", sa.Text, nullable=False, default="", info=TEXT),
+    sa.Column("blocked_by", sa.String(60)),
+    sa.Column("blocked_since", sa.String(40)),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("next_attempt_at", sa.String(40), index=True),
+    sa.Column("requested_at", sa.String(40), nullable=False),
+    sa.Column("updated_at", sa.String(40), nullable=False),
+)
+correction_states = sa.Table(
+    "correction_states",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("correction_id", KEY, nullable=False, index=True),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("at", sa.String(40), nullable=False),
+    sa.Column("decided_by", KEY, nullable=False, default="", info=TEXT),
+    sa.Column("reason", sa.Text, nullable=False, default="", info=TEXT),
+)
 OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN
@@ -419,7 +462,7 @@ sa.Index("ix_postings_in_turn", postings.c.contract_id, postings.c.kind, posting
 sa.Index("ix_cases_open_kind", cases.c.kind, sqlite_where=OPEN, postgresql_where=OPEN)
 sa.Index("ix_catalogue_items_state", catalogue_items.c.sync_id, catalogue_items.c.state, catalogue_items.c.place)
 sa.Index("ix_catalogue_products_crm", catalogue_products.c.crm, catalogue_products.c.seen_by)
-for _table in (orders, postings, customers, amendments, catalogue_syncs):
+for _table in (orders, postings, customers, amendments, catalogue_syncs, corrections):
     _blocked = _table.c.blocked_by.is_not(None)
     sa.Index(
         f"ix_{_table.name}_blocked_by",

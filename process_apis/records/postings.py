@@ -26,7 +26,7 @@ from canonical.process_events import (
 )
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility, waiting
-from process_apis.records.database import NOT_BLOCKED, insert_once, postings, writing
+from process_apis.records.database import NOT_BLOCKED, corrections, insert_once, postings, writing
 from process_apis.records.published import publish
 
 KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
@@ -81,6 +81,12 @@ ENTRIES: dict[PostingKind, tuple[PostingEntry, ...]] = {
     "payment": ("payment", "reversal"),
 }
 """What is booked, by what it is to those who know invoices and payments alone."""
+WAKE_CORRECTION = (
+    corrections.update()
+    .where(corrections.c.reference == KEY, corrections.c.state == "carried_out")
+    .values(next_attempt_at=sa.bindparam("now"))
+)
+"""A correction is over when what billing has done for it is booked."""
 CANCELLED = ("void", "uncollectible")
 """In which states billing shows an invoice that it has cancelled."""
 ENDING = timedelta(seconds=1)
@@ -182,6 +188,7 @@ class Postings:
             ended = connection.execute(END, self._end(row, shown, "posted") | _booked(posting, amount)).one()
             if ended.state == "posted":
                 publish(connection, _event_of(ended, shown), ended, ended.updated_at)
+                connection.execute(WAKE_CORRECTION, {"of": ended.id, "now": ended.updated_at})
         self._let_follow(ended.invoice_id)
 
     def _let_follow(self, invoice_id: str) -> None:

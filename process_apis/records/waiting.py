@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from canonical.cases import Incident, Waiting
 from canonical.money import Money
 from canonical.orders import QueuePlace
-from process_apis.records.database import amendments, catalogue_syncs, customers, orders, postings
+from process_apis.records.database import amendments, catalogue_syncs, corrections, customers, orders, postings
 
-TABLES = (orders, postings, customers, amendments, catalogue_syncs)
+TABLES = (orders, postings, customers, amendments, catalogue_syncs, corrections)
 """The rows that may wait for a platform."""
 OLDEST = 5
 """How many of what waits longest are named."""
@@ -48,7 +48,7 @@ WORTH_OF = {
     .where(table.c.blocked_by == PLATFORM)
     .group_by(table.c.currency)
     .order_by(table.c.currency)
-    for table in (orders, postings)
+    for table in (orders, postings, corrections)
 }
 COUNT_OF = {table: sa.select(sa.func.count()).where(table.c.blocked_by == PLATFORM) for table in TABLES}
 OLDEST_ROW = {

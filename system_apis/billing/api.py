@@ -10,6 +10,7 @@ from litestar.params import JSONBody
 
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
+from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
 from canonical.events import WebhookReceipt
 from canonical.parties import Customer, CustomerCopy, CustomerMatches, PlatformId
@@ -267,6 +268,108 @@ async def get_reversal(
     return await billings.named(instance).reversal(reversal_id)
 
 
+@operation(
+    "get_correctable_invoice",
+    "GET",
+    "/invoices/{invoice_id:str}/correctable",
+    summary="Read what of an invoice can still be corrected",
+)
+async def get_correctable_invoice(
+    billings: NamedDependency[Instances[Billing]], invoice_id: ForeignKey, instance: Instance = None
+) -> Correctable:
+    """Return what is left of its lines and payments, and the refunds that no credit note names."""
+    return await billings.named(instance).correctable(invoice_id)
+
+
+@operation(
+    "preview_credit_note",
+    "POST",
+    "/credit-notes/preview",
+    summary="Preview a credit note",
+    status=200,
+    problems=WRITES,
+)
+async def preview_credit_note(
+    billings: NamedDependency[Instances[Billing]], data: JSONBody[CreditOrder], instance: Instance = None
+) -> CreditNote:
+    """Return the credit note that would be issued, with its taxes. Nothing is written."""
+    with record_of(data.legal_entity):
+        return await billings.named(instance).preview_credit_note(data)
+
+
+@operation(
+    "issue_credit_note",
+    "POST",
+    "/credit-notes",
+    summary="Issue a credit note, once for its id",
+    status=200,
+    problems=WRITES,
+)
+async def issue_credit_note(
+    billings: NamedDependency[Instances[Billing]], data: JSONBody[CreditOrder], instance: Instance = None
+) -> CreditNote:
+    """Credit lines of an invoice. What of it was paid goes back as the order says. The same id again is the same credit
+    note."""
+    with record_of(data.legal_entity):
+        return await billings.named(instance).issue_credit_note(data)
+
+
+@operation(
+    "refund_payment",
+    "POST",
+    "/refunds",
+    summary="Refund a payment, once for its id",
+    status=200,
+    problems=WRITES,
+)
+async def refund_payment(
+    billings: NamedDependency[Instances[Billing]], data: JSONBody[RefundOrder], instance: Instance = None
+) -> Refund:
+    """Pay back all or a part of a payment the way it came. The same id again is the same refund."""
+    with record_of(data.legal_entity):
+        return await billings.named(instance).refund_payment(data)
+
+
+@operation(
+    "void_invoice",
+    "POST",
+    "/invoices/{invoice_id:str}/void",
+    summary="Void an open invoice",
+    status=200,
+    problems=WRITES,
+)
+async def void_invoice(
+    billings: NamedDependency[Instances[Billing]],
+    invoice_id: ForeignKey,
+    data: JSONBody[InvoiceEnd],
+    instance: Instance = None,
+) -> Invoice:
+    """Let nothing be owed of an invoice, as if it had never been issued. One that is void stays so."""
+    names_the_same(invoice_id, data.invoice_id, "invoice_id")
+    with record_of(data.legal_entity):
+        return await billings.named(instance).void_invoice(data)
+
+
+@operation(
+    "write_off_invoice",
+    "POST",
+    "/invoices/{invoice_id:str}/write-off",
+    summary="Write an open invoice off",
+    status=200,
+    problems=WRITES,
+)
+async def write_off_invoice(
+    billings: NamedDependency[Instances[Billing]],
+    invoice_id: ForeignKey,
+    data: JSONBody[InvoiceEnd],
+    instance: Instance = None,
+) -> Invoice:
+    """Expect no money for an invoice any more. It may be paid all the same."""
+    names_the_same(invoice_id, data.invoice_id, "invoice_id")
+    with record_of(data.legal_entity):
+        return await billings.named(instance).write_off_invoice(data)
+
+
 @operation("receive_billing_webhook", "POST", "/webhooks", summary="Receive the platform's webhook", status=200)
 async def receive_billing_webhook(
     billings: NamedDependency[Instances[Billing]],
@@ -302,6 +405,12 @@ router = Router(
         get_invoice,
         get_credit_note,
         get_reversal,
+        get_correctable_invoice,
+        preview_credit_note,
+        issue_credit_note,
+        refund_payment,
+        void_invoice,
+        write_off_invoice,
         receive_billing_webhook,
     ],
     tags=["billing"],

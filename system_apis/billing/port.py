@@ -9,6 +9,7 @@ import msgspec
 
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
+from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
 from canonical.events import Event
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
@@ -130,6 +131,37 @@ class Billing(Protocol):
     async def reversal(self, reversal_id: str) -> PaymentReversal:
         """Return money that went back to a customer. Raises `Conflict` (field `status`) while it has not,
         `NotFound` (that field, too) when it never will, and `Rejected` when it was no payment of an invoice."""
+        ...
+
+    async def correctable(self, invoice_id: str) -> Correctable:
+        """Return what of an invoice can still be credited, refunded, voided or written off, as it is now."""
+        ...
+
+    async def preview_credit_note(self, order: CreditOrder) -> CreditNote:
+        """Return the credit note that `issue_credit_note` would issue, under our id of it, with its taxes and with what
+        of it is off what is due. Nothing is written. What that would refuse is refused."""
+        ...
+
+    async def issue_credit_note(self, order: CreditOrder) -> CreditNote:
+        """Issue a credit note exactly once for the order's id, and return it. Raises `Rejected` for more than is left
+        of a line or of the invoice, for amounts that do not add up to what was paid of it, and while a payment is on
+        its way."""
+        ...
+
+    async def refund_payment(self, order: RefundOrder) -> Refund:
+        """Refund a payment, or a part of it, exactly once for the order's id, and return the refund, which may be
+        pending. Raises `Rejected` for more than is left of it, for one that is disputed, and for one that billing has
+        not received itself."""
+        ...
+
+    async def void_invoice(self, end: InvoiceEnd) -> Invoice:
+        """Void an open invoice, or one that is written off, and return it. One that is void stays so. Raises `Rejected`
+        for any other."""
+        ...
+
+    async def write_off_invoice(self, end: InvoiceEnd) -> Invoice:
+        """Let an open invoice be uncollectible, and return it. One that is uncollectible stays so. Raises `Rejected`
+        for any other."""
         ...
 
     async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:

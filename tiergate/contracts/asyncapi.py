@@ -10,7 +10,7 @@ from canonical.events import Event
 from canonical.process_events import PROCESS_EVENTS, SOURCE
 from policies.business.events import EVENTS
 from policies.catalogue.model import Catalogue
-from tiergate.contracts.examples import AMD, CAS, CON, CUS, DRF, MAS, MRG, NOON, ORD, RNW, SYN
+from tiergate.contracts.examples import AMD, CAS, CON, CRC, CUS, DRF, MAS, MRG, NOON, ORD, RNW, SYN
 
 Json = dict[str, Any]
 NAME = "events.v1.json"
@@ -108,6 +108,7 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "payment": (INV, INVOICED | {"kind": "payment", "invoice": INV}),
     "credit_note": ("cn_1MxvRqLkdIwHu7ixY0xbUcxk", INVOICED | {"kind": "credit", "invoice": INV}),
     "posting": (INV, INVOICED | {"kind": "invoice", "invoice": INV}),
+    "correction": (CRC, INVOICED | {"kind": "credit_note", "invoice": INV}),
     "case": (CAS, {"customer": CUS, "legal_entity": "DE01", "kind": "deal_invalid", "team": "sales"}),
 }
 """The same of the events of our own records, by the record."""

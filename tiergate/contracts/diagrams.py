@@ -9,6 +9,7 @@ from canonical.states import (
     AMENDMENT_TRANSITIONS,
     CATALOGUE_SYNC_TRANSITIONS,
     CONTRACT_TRANSITIONS,
+    CORRECTION_TRANSITIONS,
     CUSTOMER_MERGE_TRANSITIONS,
     DRIFT_TRANSITIONS,
     MASS_CHANGE_TRANSITIONS,
@@ -28,6 +29,7 @@ DIAGRAMS = {
     "a mass change": mermaid(MASS_CHANGE_TRANSITIONS),
     "a catalogue sync": mermaid(CATALOGUE_SYNC_TRANSITIONS),
     "a drift": mermaid(DRIFT_TRANSITIONS),
+    "a correction": mermaid(CORRECTION_TRANSITIONS),
     "a merge of customers": mermaid(CUSTOMER_MERGE_TRANSITIONS),
 }
 

@@ -44,6 +44,23 @@ from canonical.billing import (
 )
 from canonical.cases import Approval, Case, CaseAction
 from canonical.catalogue_sync import CatalogueItem, CatalogueSync, NewCatalogueSync, PreviewWanted
+from canonical.corrections import (
+    Correctable,
+    Correction,
+    CorrectionPreview,
+    CorrectionReason,
+    CorrectionRequest,
+    CorrectionStep,
+    CorrectionSummary,
+    CreditedLine,
+    CreditOrder,
+    InvoiceEnd,
+    LineLeft,
+    NewCorrection,
+    PaidPart,
+    Refund,
+    RefundOrder,
+)
 from canonical.credits import CreditedPart, CreditNote, PaymentReversal, RefundPart
 from canonical.customer_merges import (
     CustomerMerge,
@@ -205,6 +222,15 @@ REVERSAL = PaymentReversal(
     DAY,
     (CreditedPart(CREDIT_NOTE.id, Money(11900, "EUR")),),
 )
+SEAT_LINE = "il_1MtHbELkdIwHu7ixl4OzzPMv"
+CREDITED = CorrectionRequest(
+    "credit_note",
+    "One seat was never used",
+    lines=(CreditedLine(SEAT_LINE, 1),),
+    refund=Money(11900, "EUR"),
+    reason="order_change",
+)
+NEW_CORRECTION = NewCorrection(key="one-seat", **msgspec.structs.asdict(CREDITED))
 SUMMARY = OrderSummary(ORD, "Beispiel GmbH – subscription", "active", "", CUS, NOON)
 POSTING = PostingStatus(
     "invoice",
@@ -258,6 +284,39 @@ INVOICE = Invoice(
         InvoiceLine("PLATFORM", "Platform fee", 1, Money(600000, "EUR"), Money(114000, "EUR"), DAY, date(2027, 10, 31)),
     ),
     (PAYMENT,),
+)
+CREDIT_PREVIEW = CorrectionPreview(
+    "credit_note",
+    INVOICE,
+    open_before=Money(0, "EUR"),
+    open_after=Money(0, "EUR"),
+    paid_back=Money(11900, "EUR"),
+    written_off=Money(0, "EUR"),
+    credit_note=CREDIT_NOTE,
+    posting=Posting("", Money(-11900, "EUR"), Money(-1900, "EUR"), Money(-11900, "EUR"), DAY, "2061"),
+    explanations=(
+        CorrectionReason(
+            "Seat", Money(10000, "EUR"), "the share of the invoice's line", "billing", Money(10000, "EUR")
+        ),
+        CorrectionReason("refund", Money(11900, "EUR"), "as it was asked for", "finance"),
+    ),
+    approvals=("support has asked for it",),
+)
+CRC = "crc_019aba7c5e0e7c4e8f3b7d1a2c9e4f60"
+CORRECTED = CorrectionSummary(
+    CRC,
+    "credit_note",
+    "awaiting_approval",
+    PAYMENT.invoice_id,
+    CUS,
+    CON,
+    "DE01",
+    Money(11900, "EUR"),
+    "kim@example.com",
+    NOON,
+    NOON,
+    "",
+    "approval: support has asked for it",
 )
 YEAR = (datetime(2026, 11, 1, tzinfo=UTC), datetime(2027, 11, 1, tzinfo=UTC), 12)
 HALF = datetime(2027, 5, 2, 12, tzinfo=UTC)
@@ -545,6 +604,42 @@ SAMPLES: dict[Any, Any] = {
             "salesforce",
             DEAL_ID,
         ),
+        CREDITED,
+        NEW_CORRECTION,
+        CREDIT_PREVIEW,
+        CORRECTED,
+        Correction(
+            **msgspec.structs.asdict(CORRECTED),
+            request=NEW_CORRECTION,
+            proposed=True,
+            correlation_id=COR,
+            preview=CREDIT_PREVIEW,
+            history=(
+                CorrectionStep("requested", NOON, "kim@example.com", "One seat was never used"),
+                CorrectionStep("checking", NOON, "", ""),
+                CorrectionStep("awaiting_approval", NOON, "", "support has asked for it"),
+            ),
+        ),
+        Correctable(
+            INVOICE,
+            (LineLeft(INVOICE.lines[0], 1, INVOICE.lines[0].net, INVOICE.lines[0].tax),),
+            Money(0, "EUR"),
+            (PaidPart(PAYMENT.id, PAYMENT.amount, PAYMENT.amount),),
+        ),
+        CreditOrder(
+            CRC,
+            PAYMENT.invoice_id,
+            "DE01",
+            CREDITED.lines,
+            Money(11900, "EUR"),
+            Money(0, "EUR"),
+            Money(0, "EUR"),
+            reason="order_change",
+            text=CREDITED.text,
+        ),
+        RefundOrder(CRC, PAYMENT.invoice_id, "DE01", PAYMENT.id, Money(11900, "EUR")),
+        InvoiceEnd(PAYMENT.invoice_id, "DE01"),
+        Refund(REVERSAL.id, CRC, PAYMENT.invoice_id, PAYMENT.id, Money(11900, "EUR"), "pending"),
         MassChangeAction("pause"),
         MassChangeSummary(MAS, "running", False, "DE01", "SEAT", "kim@example.com", HALF, HALF),
         MassChangeItem(CON, CUS, "changed", Money(50000, "EUR"), Money(52500, "EUR"), amendment_id=AMENDMENT.id),

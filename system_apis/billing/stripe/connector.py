@@ -11,6 +11,7 @@ import msgspec
 
 from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
+from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal, ReversalKind
 from canonical.events import (
     BILLED_CUSTOMER_CHANGED,
@@ -43,6 +44,7 @@ from system_apis.billing.stripe.client import (
     at,
 )
 from system_apis.billing.stripe.contracts import Contracts
+from system_apis.billing.stripe.corrections import Corrections
 from system_apis.billing.stripe.event_feed import EventFeed
 from system_apis.billing.stripe.price_list import PriceList
 from system_apis.billing.stripe.setup import WebhookEndpoint
@@ -87,6 +89,7 @@ class Stripe:
         self._changes = ContractChanges(
             self._client, self._contracts, self._price_list, context.clock, context.timezone
         )
+        self._corrections = Corrections(self._client, self.invoice, self._read_note)
         self._feed = EventFeed(self._client, context.position, context.clock, context.new_id)
 
     # ---- customers
@@ -263,10 +266,15 @@ class Stripe:
 
     async def credit_note(self, credit_note_id: str) -> CreditNote:
         row = await self._client.get(at("credit_notes", credit_note_id))
-        rows = await self._client.whole(row["lines"], at("credit_notes", credit_note_id, "lines"))
+        return await self._read_note(
+            row, await self._client.whole(row["lines"], at("credit_notes", credit_note_id, "lines"))
+        )
+
+    async def _read_note(self, row: Row, rows: list[Row]) -> CreditNote:
+        """Return a credit note with all its lines as a canonical one."""
         of, whole = await self._with_lines(row["invoice"])
         made = credits_.lines(rows, whole)
-        with _of_ours(f"the credit note {credit_note_id}"):
+        with _of_ours(f"the credit note {row['id']}"):
             return credits_.credit_note(row, made, of, await self._reading(of, made))
 
     async def reversal(self, reversal_id: str) -> PaymentReversal:
@@ -331,6 +339,28 @@ class Stripe:
         before = itertools.takewhile(lambda each: each["ending_balance"], newest_first)
         left = (each["credit_note"] or each["invoice"] for each in before)
         return tuple(dict.fromkeys(each for each in left if each))
+
+    # ---- corrections
+
+    async def correctable(self, invoice_id: str) -> Correctable:
+        return await self._corrections.correctable(invoice_id)
+
+    async def preview_credit_note(self, order: CreditOrder) -> CreditNote:
+        return await self._corrections.preview(order)
+
+    async def issue_credit_note(self, order: CreditOrder) -> CreditNote:
+        return await self._corrections.issue(order)
+
+    async def refund_payment(self, order: RefundOrder) -> Refund:
+        return await self._corrections.refund(order)
+
+    async def void_invoice(self, end: InvoiceEnd) -> Invoice:
+        return await self._corrections.end(end, "void")
+
+    async def write_off_invoice(self, end: InvoiceEnd) -> Invoice:
+        return await self._corrections.end(end, "mark_uncollectible")
+
+    # ---- what happens
 
     async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:
         webhooks.verify(self._secret.reveal(), headers.get("stripe-signature", ""), body, self._clock)

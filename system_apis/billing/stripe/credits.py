@@ -36,6 +36,7 @@ def lines(rows: list[Row], of: list[Row]) -> list[Row]:
             "quantity": row["quantity"] or 1,
             "quantity_decimal": None,
             "taxes": row["taxes"],
+            "id": row["invoice_line_item"],
         }
         found.append(about | own)
     return found

@@ -154,6 +154,7 @@ class Reading(msgspec.Struct, frozen=True):
             period_end=max(start, end - timedelta(days=1)),
             taxes=self._taxes(taxes),
             agreed=agreed,
+            id=row["id"] or "",
         )
 
     def _taxes(self, rows: list[Row]) -> tuple[LineTax, ...]:

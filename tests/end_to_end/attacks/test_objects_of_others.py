@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from canonical.catalogue_sync import CatalogueSync
+from canonical.corrections import Correction
 from canonical.customer_merges import CustomerMergeSummary
 from canonical.drift import Drift
 from canonical.ids import utc_now
@@ -33,6 +34,7 @@ SEES_GERMANY = {name for name in CLIENTS if CATALOGUE.clients[name].legal_entiti
 OWNERS = {name for name in SEES_GERMANY if CATALOGUE.clients[name].kind == "internal"} | {NORD}
 STRANGERS = [name for name in CLIENTS if name not in OWNERS]
 ENDS: dict[str, object] = {"actions": [{"action": "cancel"}]}
+WRITES_OFF = {"kind": "write_off", "text": "it is not ours"}
 BODIES: dict[str, object] = {
     "sales_preview_amendment": ENDS,
     "sales_request_amendment": ENDS,
@@ -45,6 +47,8 @@ BODIES: dict[str, object] = {
     "support_give_up_order": {"reason": "it is not ours"},
     "support_accept_drift": {"reason": "it is not ours"},
     "finance_decide_approval": {"decision": "approve"},
+    **dict.fromkeys(("finance_preview_correction", "support_preview_correction"), WRITES_OFF),
+    **dict.fromkeys(("finance_request_correction", "support_propose_correction"), WRITES_OFF | {"key": "theirs"}),
 }
 
 
@@ -83,6 +87,8 @@ def target(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Ge
     sync: CatalogueSync = running.channels.post("sales-app", syncs, {}, CatalogueSync, key="of-another")
     (found,) = drifting(running, order)
     ids = {"amendment_id": asked.id, "mass_change_id": change.id, "sync_id": sync.id, "drift_id": found.id}
+    ids["invoice_id"] = contract_of(order).references["invoice"]
+    ids["correction_id"] = credited(running, ids["invoice_id"]).id
     ids["merge_id"] = merged(running, account).id
     ids["renewal_id"] = ending(running, order, tmp_path_factory.mktemp("governed")).id
     yield Target(order, event, case_id=running.cases_of(waiting.id)[0].id, **ids)
@@ -96,6 +102,14 @@ def drifting(environment: Environment, order: Order) -> tuple[Drift, ...]:
     environment.stripe.v1.customers.update(billed, {"name": "Not the owner's"})
     path = f"/support/v1/drift-looks/{order.customer_id}"
     return environment.channels.post("support-desk", path, None, Page[Drift]).items
+
+
+def credited(environment: Environment, invoice: str) -> Correction:
+    """Let support ask for a refund of an invoice. Return the correction, on which nobody decides."""
+    body = {"kind": "refund", "text": "Nothing was delivered", "key": "theirs"}
+    path, found = f"/support/v1/invoices/{invoice}/corrections", "SELECT id FROM postings WHERE id = ?"
+    wait_until(lambda: environment.record(found, invoice), 30, f"the posting of {invoice}")
+    return environment.channels.post("support-desk", path, body, Correction, key="theirs")
 
 
 def merged(environment: Environment, account: str) -> CustomerMergeSummary:

@@ -59,6 +59,8 @@ LATER = {
     "renewals",
     "customer_merges",
     "customer_merge_states",
+    "corrections",
+    "correction_states",
 }
 """Tables that version 0.1 did not have."""
 Contents = dict[str, list[dict[str, Any]]]

@@ -1,0 +1,293 @@
+"""A correction on its way: held against what is there now, approved, done in billing once, and over when it is booked.
+
+Accounting books what billing reports, as it does for what people do in billing: a correction adds nothing to that, and
+looks when it is done. Every step may be run again: billing knows what it was asked for by our id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+from dbos import DBOS, DBOSConfiguredInstance
+
+from canonical.cases import Action, CaseKind, Finding
+from canonical.corrections import CorrectionPreview, CreditOrder, RefundOrder
+from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
+from canonical.orders import PostingEntry
+from canonical.states import CorrectionState
+from policies.context.correlation import correlated
+from policies.problems import ProblemError
+from process_apis.corrections.preview import preview, worth
+from process_apis.corrections.request import check_again, does_not_add_up, numbered
+from process_apis.records.corrections import Corrections, wanted_of
+from process_apis.runtime import outages
+from process_apis.runtime.agenda import retry
+from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.interruptions import resumable
+from process_apis.runtime.steps import Outcome, with_retries
+
+KINDS: frozenset[CaseKind] = frozenset({"correction_approval", "correction_not_agreed", "correction_refused"})
+PATH: tuple[CorrectionState, ...] = ("requested", "checking", "carrying_out", "carried_out", "booked")
+ENTRY: dict[str, PostingEntry] = {
+    "credit_note": "credit",
+    "refund": "reversal",
+    "void": "invoice",
+    "write_off": "invoice",
+}
+"""What is booked for each kind."""
+CANCELLED = {"void": "void", "write_off": "uncollectible"}
+"""As what billing shows an invoice after each."""
+log = structlog.get_logger("tiergate.corrections")
+
+
+class Stopped(Exception):
+    """The correction is held: `kind` and `actions` are those of its cases, one for each finding."""
+
+    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...]) -> None:
+        super().__init__(kind)
+        self.kind: CaseKind = kind
+        self.findings = findings
+        self.actions = actions
+
+
+@DBOS.dbos_class("Correcting")
+class Correcting(DBOSConfiguredInstance):
+    """The workflow of a correction and its steps."""
+
+    def __init__(self, context: WorkflowContext, records: Corrections) -> None:
+        super().__init__("correcting")
+        self._context = context
+        self._records = records
+
+    @DBOS.workflow(name="Correcting.run")
+    def run(self, correction_id: str) -> Outcome:
+        for step in self.steps:
+            if step(correction_id) == "stopped":
+                return "stopped"
+        return "done"
+
+    @property
+    def steps(self) -> tuple[Callable[[str], Outcome], ...]:
+        """Return the steps in their order; one that is stopped at is begun with the next run."""
+        return self.check, self.carry_out, self.book
+
+    # ---- may it be, and do both agree?
+
+    @DBOS.step(name="Correcting.check")
+    @resumable
+    def check(self, correction_id: str) -> Outcome:
+        """Hold a correction against what is there now, and let it wait for a yes where it needs one."""
+        return self._enter(correction_id, "checking", self._check)
+
+    def _check(self, row: sa.Row[Any]) -> Outcome:
+        context, wanted = self._context, wanted_of(row)
+        found = context.platforms.correctable(row.billing, row.invoice_id)
+        try:
+            check_again(wanted, row.kind, found)
+            said = preview(context, row.billing, wanted, row.kind, found, proposed=row.proposed)
+        except ProblemError as refused:
+            raise _refused_by_us(refused) from refused
+        except Rejected as refused:
+            if not isinstance(wanted, CreditOrder) or refused.platform != "billing":
+                raise
+            raise _refused_by_us(does_not_add_up(wanted, found, refused.reason)) from refused
+        amount = worth(said)
+        self._records.change(row.id, preview=msgspec.json.encode(said), amount=amount.amount, currency=amount.currency)
+        if said.differences:
+            raise Stopped("correction_not_agreed", list(said.differences), ("retry", "compensate"))
+        return self._decided(row, said)
+
+    def _decided(self, row: sa.Row[Any], said: CorrectionPreview) -> Outcome:
+        """Let a correction that both agree to go on: to who approves it, or to billing. What was approved was another
+        preview, if something has changed since: then it is asked for again."""
+        context, approvals = self._context, "; ".join(said.approvals)
+        is_approved = not approvals or row.approved == digest(said)
+        with self._records.at(row.id) as one:
+            if one.row.state != "checking":
+                return "stopped"  # it was withdrawn meanwhile
+            if is_approved:
+                one.enter("carrying_out", next_attempt_at=context.stalled_at())
+                return "done"
+            why = f"another preview than the one that was approved: {approvals}" if row.approved else approvals
+            one.enter("awaiting_approval", next_attempt_at=None, why=why, blocked_reason=f"approval: {why}")
+            finding = Finding("approvals", why)
+            open_case(context, row, "correction_approval", finding, ("approve", "reject"), one.connection)
+        return "stopped"
+
+    # ---- billing
+
+    @DBOS.step(name="Correcting.carry_out")
+    @resumable
+    def carry_out(self, correction_id: str) -> Outcome:
+        """Let billing do what was asked for, once."""
+        return self._enter(correction_id, "carrying_out", self._carry_out)
+
+    def _carry_out(self, row: sa.Row[Any]) -> Outcome:
+        reference = self._in_billing(row)
+        with self._records.at(row.id) as one:
+            if one.row.state == "carrying_out":
+                one.enter("carried_out", next_attempt_at=self._context.stalled_at(), reference=reference)
+        return "done"
+
+    def _in_billing(self, row: sa.Row[Any]) -> str:
+        """Return billing's id of what it has done."""
+        platforms = self._context.platforms
+        wanted = numbered(wanted_of(row), row.tries)
+        match wanted:
+            case CreditOrder():
+                return platforms.issue_credit_note(row.billing, wanted).id
+            case RefundOrder():
+                return platforms.refund_payment(row.billing, wanted).id
+            case _ if row.kind == "void":
+                return platforms.void_invoice(row.billing, wanted).id
+            case _:
+                return platforms.write_off_invoice(row.billing, wanted).id
+
+    # ---- the books
+
+    @DBOS.step(name="Correcting.book")
+    @resumable
+    def book(self, correction_id: str) -> Outcome:
+        """End a correction of which the ERP has booked what billing has done; look again where it has not yet."""
+        return self._enter(correction_id, "carried_out", self._book)
+
+    def _book(self, row: sa.Row[Any]) -> Outcome:
+        context = self._context
+        posting = context.postings.find(ENTRY[row.kind], row.reference)
+        shown = CANCELLED.get(row.kind)
+        is_booked = posting is not None and posting.state == "posted" and (shown is None or posting.cancelled == shown)
+        if not is_booked and row.kind == "refund":
+            self._check_refund(row)
+        if posting is not None and posting.skipped:
+            is_booked = True  # people have booked it
+        with self._records.at(row.id) as one:
+            if one.row.state != "carried_out":
+                return "stopped"
+            if is_booked:
+                one.enter("booked", next_attempt_at=None, why="seen to by hand" if posting and posting.skipped else "")
+                return "done"
+            attempts = row.attempts + 1
+            until = retry(context, attempts).at
+            waits = posting.blocked_reason if posting is not None else ""
+            one.advance(
+                "carried_out",
+                next_attempt_at=until,
+                attempts=attempts,
+                blocked_reason=waits or "the ERP has not booked it yet",
+            )
+        return "stopped"
+
+    def _check_refund(self, row: sa.Row[Any]) -> None:
+        """Raise `Stopped` for a refund that has failed: the customer has no money, and nothing is booked."""
+        try:
+            self._context.platforms.reversal(row.billing, row.reference)
+        except NotFound as gone:
+            if gone.field != "status":
+                raise
+            reason = f"{gone.reason}. Pay it out in another way, or ask for it again"
+            raise Stopped("correction_refused", [Finding("status", reason, "billing")], ("compensate",)) from gone
+        except TRANSIENT:
+            return  # it is pending, or billing is away: accounting waits for the same
+
+    # ---- what all of them have in common
+
+    def _enter(self, correction_id: str, state: CorrectionState, act: Callable[[sa.Row[Any]], Outcome]) -> Outcome:
+        """Bring a correction into `state` and do its work there. What is behind it already is not done again."""
+        with self._records.at(correction_id) as one:
+            present: CorrectionState = one.row.state
+            if present not in PATH:
+                return "stopped"
+            if PATH.index(present) > PATH.index(state):
+                return "done"
+            if present == "requested":
+                one.enter(state, next_attempt_at=self._context.stalled_at())
+            elif present != state:
+                return "stopped"
+            row = one.row
+        return self._guarded(row, act)
+
+    def _guarded(self, row: sa.Row[Any], act: Callable[[sa.Row[Any]], Outcome]) -> Outcome:
+        """Do the work of a state; what cannot proceed waits or becomes a case."""
+        context = self._context
+        with correlated(row.correlation_id):
+            try:
+                outcome: Outcome = with_retries(context.retry_policy, lambda: act(self._records.row(row.id)))
+            except TRANSIENT as fault:
+                self._postpone(row, fault)
+                return "stopped"
+            except (Rejected, NotFound) as fault:
+                finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+                self._hold(row, Stopped("correction_refused", [finding], ("retry", "compensate")))
+                return "stopped"
+            except Stopped as stopped:
+                self._hold(row, stopped)
+                return "stopped"
+        if row.blocked_by:
+            outages.is_over(context, row.blocked_by)
+        return outcome
+
+    def _postpone(self, row: sa.Row[Any], fault: PlatformFault) -> None:
+        """Let a correction stay where it is, and wait for a platform."""
+        context, attempts = self._context, row.attempts + 1
+        with self._records.at(row.id) as one:
+            if one.row.state == row.state:
+                one.advance(
+                    row.state,
+                    next_attempt_at=retry(context, attempts, fault.retry_after).at,
+                    blocked_reason=f"{fault.platform}: {fault.reason}",
+                    attempts=attempts,
+                    **outages.blocked(context, row, fault.platform, row.legal_entity, billing=row.billing),
+                )
+
+    def _hold(self, row: sa.Row[Any], stopped: Stopped) -> None:
+        """Stop a correction, with a case for each finding, in one transaction. One that was withdrawn meanwhile stays
+        that."""
+        reasons = "; ".join(f"{each.field}: {each.reason}" for each in stopped.findings)
+        with self._records.at(row.id) as one:
+            if one.row.state != row.state:
+                return
+            one.enter("on_hold", next_attempt_at=None, why=reasons, blocked_reason=reasons, held_in=row.state)
+            for each in stopped.findings:
+                open_case(self._context, row, stopped.kind, each, stopped.actions, one.connection)
+        about = {"correction": row.id, "state": row.state, "kind": stopped.kind}
+        log.warning("correction on hold", **about, correlation_id=row.correlation_id)
+
+
+def digest(said: CorrectionPreview) -> str:
+    """Return what an approval is of: the amounts, and where they go."""
+    note = said.credit_note
+    of_note = (note.lines, note.off_due, note.refunded, note.to_balance, note.outside, note.tax) if note else ()
+    what = (said.kind, said.open_before, said.open_after, said.paid_back, said.written_off, worth(said), of_note)
+    return sha256(msgspec.json.encode(what)).hexdigest()
+
+
+def open_case(
+    context: WorkflowContext,
+    row: sa.Row[Any],
+    kind: CaseKind,
+    finding: Finding,
+    actions: tuple[Action, ...],
+    connection: sa.Connection,
+) -> None:
+    """Open a case of a correction, in the transaction that changes it."""
+    context.cases.open(
+        kind,
+        row.id,
+        finding,
+        actions,
+        correlation_id=row.correlation_id,
+        legal_entity=row.legal_entity,
+        customer_id=row.customer_id,
+        given={"invoice": row.invoice_id, "kind": row.kind},
+        connection=connection,
+    )
+
+
+def _refused_by_us(refused: ProblemError) -> Stopped:
+    findings = [Finding(each.path.removeprefix("$."), each.reason) for each in refused.errors]
+    return Stopped("correction_refused", findings or [Finding("invoice", refused.detail)], ("retry", "compensate"))
