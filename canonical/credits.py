@@ -35,7 +35,8 @@ class CreditNote(msgspec.Struct, frozen=True):
 
     All amounts are above nothing, those of its `lines` too. What it is worth is `total`: so much of it is `off_due`,
     that is less to be paid for the invoice; is `refunded`; is `to_balance`, in credit for the customer's next invoices;
-    or was settled `outside` of billing. Once it is `void`, on `cancelled_on`, it is worth nothing.
+    or was settled `outside` of billing. Once it is `void`, on `cancelled_on`, it is worth nothing. `given_up` says that
+    billing has given its invoice up since: what the ERP has written off for it is owed again before it is counted.
     """
 
     id: Key
@@ -60,6 +61,7 @@ class CreditNote(msgspec.Struct, frozen=True):
     cancelled_on: date | None = None
     refunds: tuple[RefundPart, ...] = ()
     """What of the refunds it is for, that may have been made before it."""
+    given_up: bool = False
 
     def as_invoice(self) -> Invoice:
         """Return what is booked for it: an invoice below nothing."""

@@ -63,6 +63,8 @@ class Credits(DBOSConfiguredInstance):
             return
         show_balance(context, note.invoice_id, note.legal_entity)
         self._explained(row, note)
+        if note.given_up and context.platforms.invoice(row.billing, note.invoice_id).state == "uncollectible":
+            context.postings.cancel("invoice", note.invoice_id, "uncollectible")  # what is left of it is written off
         context.postings.posted(row, booked, -note.total, shown)
 
     def _explained(self, row: sa.Row[Any], note: CreditNote) -> None:

@@ -40,8 +40,6 @@ ENTRY: dict[str, PostingEntry] = {
     "write_off": "invoice",
 }
 """What is booked for each kind."""
-CANCELLED = {"void": "void", "write_off": "uncollectible"}
-"""As what billing shows an invoice after each."""
 log = structlog.get_logger("tiergate.corrections")
 
 
@@ -159,17 +157,14 @@ class Correcting(DBOSConfiguredInstance):
     def _book(self, row: sa.Row[Any]) -> Outcome:
         context = self._context
         posting = context.postings.find(ENTRY[row.kind], row.reference)
-        shown = CANCELLED.get(row.kind)
-        is_booked = posting is not None and posting.state == "posted" and (shown is None or posting.cancelled == shown)
-        if not is_booked and row.kind == "refund":
+        over = _over(row, posting)
+        if over is None and row.kind == "refund":
             self._check_refund(row)
-        if posting is not None and posting.skipped:
-            is_booked = True  # people have booked it
         with self._records.at(row.id) as one:
             if one.row.state != "carried_out":
                 return "stopped"
-            if is_booked:
-                one.enter("booked", next_attempt_at=None, why="seen to by hand" if posting and posting.skipped else "")
+            if over is not None:
+                one.enter("booked", next_attempt_at=None, why=over)
                 return "done"
             attempts = row.attempts + 1
             until = retry(context, attempts).at
@@ -256,6 +251,18 @@ class Correcting(DBOSConfiguredInstance):
                 open_case(self._context, row, stopped.kind, each, stopped.actions, one.connection)
         about = {"correction": row.id, "state": row.state, "kind": stopped.kind}
         log.warning("correction on hold", **about, correlation_id=row.correlation_id)
+
+
+def _over(row: sa.Row[Any], posting: sa.Row[Any] | None) -> str | None:
+    """Return why nothing is to be booked of a correction any more, empty where it is booked; None while it is."""
+    if posting is None:
+        return None
+    if posting.skipped:
+        return "it was seen to by hand"
+    if posting.state == "failed" and posting.cancelled and not posting.number:
+        return "it is void, and nothing of it was ever booked"
+    is_of_end = row.kind in ("void", "write_off")  # one that was written off may be void since
+    return "" if posting.state == "posted" and (posting.cancelled or not is_of_end) else None
 
 
 def digest(said: CorrectionPreview) -> str:

@@ -114,7 +114,8 @@ class Erp(Protocol):
         """Post a credit note exactly once; its natural key is its id. So much as it is `off_due` is no more due of its
         invoice; the rest is in credit for the customer until it is refunded. Return what is booked for the note.
 
-        One that is `void` is taken back: what it took off is due again. `closed` is as for an invoice. Raises
+        One that is `void` is taken back: what it took off is due again. Before one whose invoice is `given_up`, the
+        write-off of that is undone where less is due than the note takes off. `closed` is as for an invoice. Raises
         `Conflict` while its invoice is not posted, `NotFound` for a void one that was never posted, and `Rejected` when
         less is due of the invoice than the note takes off, or what is void was refunded.
         """

@@ -124,6 +124,9 @@ class Books:
 
     def credit(self, note: CreditNote) -> Posting:
         self._read(note.invoice_id)
+        is_new = note.id not in self.due and note.state != "void"
+        if note.given_up and is_new and self.due[note.invoice_id] < note.off_due.amount:
+            self.due[note.invoice_id] += self.written_off.pop(note.invoice_id, 0)
         if note.state == "void":
             self.posting(note.id)
             self.due[note.invoice_id] += self.counted.pop(note.id, 0)

@@ -71,6 +71,7 @@ def credit_note(source: Row, made: list[Row], of: Row, read: Reading) -> CreditN
         custom=mapping.custom(metadata),
         cancelled_on=read.day(source["voided_at"]) if source["voided_at"] else None,
         refunds=tuple(RefundPart(each["refund"], read.money(each["amount_refunded"])) for each in refunds),
+        given_up=bool(of["status_transitions"]["marked_uncollectible_at"]),
     )
 
 

@@ -393,7 +393,21 @@ class Tryton:
 
     @_as_the_books_are
     async def put_credit_note(self, note: CreditNote, closed: ClosedPeriod) -> Posting:
-        return await self._credits.put(note, closed, await self.master_data.company(note.legal_entity))
+        company = await self.master_data.company(note.legal_entity)
+        if note.given_up and note.state != "void":
+            await self._let_be_owed(note, closed, company)
+        return await self._credits.put(note, closed, company)
+
+    async def _let_be_owed(self, note: CreditNote, closed: ClosedPeriod, company: Row) -> None:
+        """Undo the write-off of an invoice before a credit note of it is counted, that was issued before and comes in
+        later."""
+        fields = [*mapping.CANCELLING, "lines_to_pay"]
+        row = posted_of(await self._invoices.of(note.invoice_id, company, fields))
+        own = posted_of(await self._invoices.of(note.id, company, fields))
+        if row is None or mapping.posting(row).balance.amount >= note.off_due.amount:
+            return
+        if own is None or not set(own["lines_to_pay"]) & set(row["payment_lines"]):
+            await self._undo_write_off(row, note.legal_entity, note.issued_on, closed, company)
 
     @_as_the_books_are
     async def put_reversal(self, reversal: PaymentReversal, closed: ClosedPeriod) -> Posting:

