@@ -11,7 +11,8 @@ class LineageRecord(msgspec.Struct, frozen=True):
     """A record that the lineage is about, as it is now."""
 
     kind: str
-    """What it is: `order`, `contract`, `amendment`, `renewal`, `customer`, `invoice`, `payment` or `case`."""
+    """What it is: `order`, `contract`, `amendment`, `renewal`, `correction`, `customer`, `case`, or an entry of the
+    books."""
     id: str
     state: str = ""
     references: dict[str, str] = {}

@@ -38,6 +38,8 @@ from process_apis.records.cases import OF_EVENT
 from process_apis.records.database import (
     amendments,
     cases,
+    correction_states,
+    corrections,
     customers,
     events,
     matches,
@@ -69,6 +71,10 @@ _CASE = msgspec.json.Decoder(Case)
 _EVENT = msgspec.json.Decoder(Event)
 
 
+CORRECTIONS = "corrections:read"
+"""The scope of those who see corrections."""
+
+
 class _Rows:
     """The rows that a lineage is made of, each once: what was asked for, and what belongs to it."""
 
@@ -78,6 +84,7 @@ class _Rows:
         self.customers: dict[str, sa.Row[Any]] = {}
         self.amendments: dict[str, sa.Row[Any]] = {}
         self.renewals: dict[str, sa.Row[Any]] = {}
+        self.corrections: dict[str, sa.Row[Any]] = {}
         self.cases: dict[str, sa.Row[Any]] = {}
         self.of_customers: set[str] = set()
         """Customers of whom everything was asked for."""
@@ -108,6 +115,7 @@ class LineageReader:
             self._of_orders(rows),
             self._of_amendments(rows),
             self._of_renewals(rows),
+            self._of_corrections(rows),
             self._of_cases(rows),
             self._of_postings(rows),
         )
@@ -134,6 +142,11 @@ class LineageReader:
             self._unless_partner(sa.or_(renewals.c.id == record, renewals.c.deal_id == record))
         )
         self._add_orders(rows, orders.c.id.in_(of_renewal))
+        if self._may(CORRECTIONS):
+            of_correction = sa.select(corrections.c.invoice_id).where(
+                sa.or_(corrections.c.id == record, corrections.c.reference == record), self._visible(corrections)
+            )
+            self._add_postings(rows, postings.c.invoice_id.in_(of_correction))
         if self._may("cases:read"):
             one = sa.select(cases).where(cases.c.id == record, self._visible(cases))
             for row in self._connection.execute(one):
@@ -168,7 +181,9 @@ class LineageReader:
                 orders.c.id.in_(of_renewal),
             ),
         )
-        self._add_postings(rows, postings.c.invoice_id == subject)
+        of_correction = sa.select(corrections.c.invoice_id).where(corrections.c.id == subject)
+        about = sa.or_(postings.c.invoice_id == subject, postings.c.invoice_id.in_(of_correction))
+        self._add_postings(rows, about)
         self._add_customers(rows, customers.c.id == subject)
 
     def _find_by_reference(self, rows: _Rows, record: str) -> None:
@@ -227,11 +242,19 @@ class LineageReader:
             terms = sa.select(renewals).where(renewals.c.order_id.in_(set(rows.orders)), self._visible(renewals))
             found = self._connection.execute(terms.order_by(renewals.c.seq).limit(MOST_ROWS))
             rows.renewals |= {row.id: row for row in found}
+        if self._may(CORRECTIONS) and not self._is_partner:
+            asked = sa.select(corrections).where(
+                corrections.c.invoice_id.in_({row.invoice_id for row in rows.postings.values()}),
+                self._visible(corrections),
+            )
+            found = self._connection.execute(asked.order_by(corrections.c.seq).limit(MOST_ROWS))
+            rows.corrections |= {row.id: row for row in found}
         if self._may("cases:read") and not self._is_partner:
             subjects = {
                 *rows.orders,
                 *rows.amendments,
                 *rows.renewals,
+                *rows.corrections,
                 *rows.of_customers,
                 *(row.deal_id for row in rows.orders.values()),
                 *(f"{row.kind}:{row.id}" for row in rows.postings.values()),
@@ -297,6 +320,20 @@ class LineageReader:
             why = f": {row.blocked_reason}" if row.blocked_reason else ""
             words = f"the renewal is {row.state.replace('_', ' ')}{offer}{why}"
             yield LineageEntry(datetime.fromisoformat(row.updated_at), OWN, words, ids, row.correlation_id)
+
+    def _of_corrections(self, rows: _Rows) -> Iterator[LineageEntry]:
+        """Yield what was asked to be taken off an invoice, paid back or given up, and who has decided what of it."""
+        for row in rows.corrections.values():
+            what = f"the {row.kind.replace('_', '-')} of {Money(row.amount, row.currency)}"
+            ids = tuple(dict.fromkeys(each for each in (row.id, row.invoice_id, row.reference) if each))
+            of_it = correction_states.c.correction_id == row.id
+            for each in self._connection.execute(
+                sa.select(correction_states).where(of_it).order_by(correction_states.c.seq)
+            ):
+                by = f" by {each.decided_by}" if each.decided_by else ""
+                why = f": {each.reason}" if each.reason else ""
+                words = f"{what} is {each.state.replace('_', ' ')}{by}{why}"
+                yield LineageEntry(datetime.fromisoformat(each.at), OWN, words, ids, row.correlation_id)
 
     def _of_postings(self, rows: _Rows) -> Iterator[LineageEntry]:
         for row in sorted(rows.postings.values(), key=lambda each: (each.kind, each.seq)):
@@ -375,6 +412,8 @@ class LineageReader:
             yield LineageRecord("amendment", row.id, row.state)
         for row in rows.renewals.values():
             yield LineageRecord("renewal", row.id, row.state, {row.crm: row.deal_id} if row.deal_id else {})
+        for row in rows.corrections.values():
+            yield LineageRecord("correction", row.id, row.state, {row.billing: row.reference} if row.reference else {})
         for row in rows.cases.values():
             yield LineageRecord("case", row.id, row.state)
 

@@ -111,7 +111,8 @@ class CorrectionRuns:
         self._worth(invoice.billing, order, amount, found)
         fits_with(order, wanted.kind, amount, found)(self.records.reserved(invoice_id))
         try:
-            return preview(context, invoice.billing, order, wanted.kind, found, proposed=False)
+            proposed = "corrections:request" not in principal.scopes
+            return preview(context, invoice.billing, order, wanted.kind, found, proposed=proposed)
         except Rejected as refused:
             errors = (FieldError(f"$.{refused.field or 'kind'}", refused.reason),)
             raise ProblemError(CORRECTION_REFUSED, f"{refused.platform} refuses it.", errors) from refused

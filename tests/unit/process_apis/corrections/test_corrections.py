@@ -14,6 +14,7 @@ import pytest
 from canonical.money import Money
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
+from process_apis.lineage import lineage
 from sandbox.stripe.periods import DAY
 from tests.support.correction_bench import CLERK, Corrected, corrected
 from tests.support.process_context import at_once
@@ -105,10 +106,9 @@ def test_what_cannot_be_of_an_open_invoice_is_a_problem_of_its_own(unpaid: Corre
     assert refused(unpaid, kind="credit_note", lines=[{"line": line(unpaid)}]) == "correction-refused"
     assert refused(unpaid, kind="credit_note", refund=euros(100)) == "refund-too-large"
     assert refused(unpaid, kind="credit_note", to_balance=euros(100)) == "amounts-do-not-add-up"
-    of_line = {"invoice": unpaid.invoice, "lines": [{"type": "invoice_line_item", "invoice_line_item": line(unpaid)}]}
-    of_line["lines"][0]["quantity"] = 1
+    one_seat = {"type": "invoice_line_item", "invoice_line_item": line(unpaid), "quantity": 1}
     api: Any = unpaid.account.api.v1
-    api.credit_notes.create(of_line)
+    api.credit_notes.create({"invoice": unpaid.invoice, "lines": [one_seat]})
     assert refused(unpaid, kind="void") == "invoice-credited"
     by_amount = [{"line": line(unpaid), "amount": euros(100)}]
     assert refused(unpaid, kind="credit_note", lines=by_amount) == "credit-too-large"
@@ -208,6 +208,32 @@ def test_two_at_once_take_no_more_than_there_is(unpaid: Corrected) -> None:
     assert unpaid.ask("again", kind="credit_note", lines=seats(unpaid, 3)).state == "requested"
 
 
+def test_a_preview_says_to_support_that_finance_decides(unpaid: Corrected) -> None:
+    wanted = unpaid.wanted("preview", kind="credit_note", lines=seats(unpaid, 1))
+    support = msgspec.structs.replace(CLERK, scopes=frozenset({"corrections:propose"}))
+    assert unpaid.runs.preview(unpaid.invoice, wanted, support).approvals == ("support has asked for it",)
+    assert unpaid.runs.preview(unpaid.invoice, wanted, CLERK).approvals == ()
+
+
+def test_a_lineage_says_what_was_asked_of_an_invoice_and_who_decided(unpaid: Corrected) -> None:
+    asked = unpaid.run(unpaid.ask("seen", kind="write_off").id)
+    unpaid.act(asked.id, "approve")
+    unpaid.run(asked.id)
+    agree(unpaid)
+    scopes = frozenset({"postings:read", "corrections:read", "cases:read"})
+    reader = msgspec.structs.replace(CLERK, scopes=scopes)
+    database, catalogue = unpaid.context.database, unpaid.context.live_catalogue.current
+    for record in (asked.id, unpaid.invoice):
+        found = lineage(database, catalogue, reader, record)
+        assert found is not None
+        words = [each.words for each in found.entries if asked.id in each.records]
+        assert words[0] == "the write-off of 476.00 EUR is requested by clerk@example.com: Too much"
+        assert "the write-off of 476.00 EUR is checking by lead@example.com: approved" in words
+        assert ("correction", "booked") in [(each.kind, each.state) for each in found.records]
+    blind = msgspec.structs.replace(reader, scopes=frozenset({"postings:read"}))
+    assert lineage(database, catalogue, blind, asked.id) is None
+
+
 def test_the_same_key_is_the_same_correction(unpaid: Corrected) -> None:
     first, again = (unpaid.ask("same", kind="write_off") for _ in range(2))
     assert first.id == again.id
@@ -235,8 +261,8 @@ def test_a_process_that_dies_anywhere_does_it_once(
 ) -> None:
     is_paid = kind in ("credit_note", "refund")
     with corrected(tmp_path, empty_tables, Money(100, "EUR"), "pm_card_visa" if is_paid else None) as subject:
-        wanted = {"credit_note": {"refund": euros(476)}}.get(kind, {})
-        asked = subject.ask("once", kind=kind, **wanted)
+        wanted: dict[str, Any] = {"kind": kind} | ({"refund": euros(476)} if kind == "credit_note" else {})
+        asked = subject.ask("once", **wanted)
         with suppress(Killed), before_statement(subject.context.database, statement, dies):
             subject.run(asked.id)
         subject.run(asked.id)
