@@ -227,12 +227,16 @@ class Billing:
 
     def _status(self, subscription: Object, invoice: Object | None) -> str:
         """Return the status that follows from the latest invoice. One that is late stays so until that is paid (How
-        subscriptions work: Payment status)."""
+        subscriptions work: Payment status). One that is sent is late with its due date (The Subscription object,
+        `status`)."""
         present: str = subscription["status"]
         if invoice is None or subscription["pause_collection"]:
             return "active"
-        if invoice["status"] == "paid" or invoice["collection_method"] == "send_invoice":
+        if invoice["status"] == "paid":
             return "active"
+        if invoice["collection_method"] == "send_invoice":
+            is_late = invoice["status"] == "open" and invoice["due_date"] <= self.account.clock.seconds()
+            return (present if present in LATE else "past_due") if is_late else "active"
         if not invoice["attempted"] or self._on_its_way(invoice):
             return present if present in LATE else "active"
         return {"active": "past_due"}.get(present, present)

@@ -123,6 +123,8 @@ class Due:
                 yield each["automatically_finalizes_at"]
             elif each["status"] == "open" and each["next_payment_attempt"]:
                 yield each["next_payment_attempt"] + GRACE
+            elif _is_sent(each):
+                yield each["due_date"]
         for each in self._of("charge", clock):
             if each["status"] == "pending":
                 yield each["created"] + SEPA_DAYS * DAY
@@ -170,6 +172,8 @@ class Due:
         ):
             invoice = self.invoicing.finalize(invoice, by_itself=True)
             self._without_tax(invoice)
+        if _is_sent(invoice) and invoice["due_date"] <= now and invoice["subscription"]:
+            self.billing.follow(invoice["subscription"])
         attempt = invoice["next_payment_attempt"]
         if invoice["status"] == "open" and attempt and attempt + GRACE <= now:
             self.payments.collect(invoice)
@@ -199,6 +203,11 @@ class Due:
             if subscription["customer"] == customer["id"] and subscription["status"] != "canceled":
                 self.subscriptions.cancel(subscription, {})
         self.invoicing.stop_collection(customer["id"], "draft", "open")
+
+
+def _is_sent(invoice: Object) -> bool:
+    """Return whether an invoice waits for the customer to pay it by a day."""
+    return invoice["status"] == "open" and bool(invoice["due_date"])
 
 
 def _phases(schedule: Object) -> Iterator[Object]:

@@ -53,6 +53,8 @@ NO_CREATED = (
 APART = ("customer", "subscription")
 """Kinds whose lists leave out what has a test clock, unless that or the customer is asked for (API reference: List
 customers, List subscriptions, `test_clock`)."""
+MOST_TYPES = 20
+"""Types that events may be asked for at once (API reference: List all events, `types`)."""
 INSIDE = 10
 """How many items a list has that is inside a record (API reference: Pagination, `limit`)."""
 BOUNDS: dict[str, Callable[[int, int], bool]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
@@ -164,6 +166,8 @@ def _fits(thing: Object, name: str, wanted: Any) -> bool:
         case "lookup_keys", _:
             return thing["lookup_key"] in wanted
         case "types", _:
+            if len(wanted) > MOST_TYPES:
+                raise invalid(f"You may only specify up to {MOST_TYPES} types.", "types")
             return thing["type"] in wanted
         case "ids", _:
             return thing["id"] in wanted

@@ -16,7 +16,7 @@ from canonical.events import Event
 from canonical.ids import Clock, NewId
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import webhooks
-from system_apis.billing.stripe.client import StripeClient, at
+from system_apis.billing.stripe.client import Row, StripeClient, at
 from system_apis.billing.stripe.webhooks import StripeEvent
 from system_apis.feed import Look
 from system_apis.feed_position import FeedPosition
@@ -26,7 +26,8 @@ PACE = 60.0
 """Seconds between two looks."""
 OVERLAP = timedelta(minutes=5)
 """How far a look goes back before the one before it: what was being written then may have become visible later."""
-
+MOST_TYPES = 20
+"""Types that a list may be asked for (API reference: List all events, `types`)."""
 MOST = 10_000
 """Events that are known to have been taken."""
 
@@ -62,9 +63,7 @@ class EventFeed:
         if self._position is None:
             await self.begin()
         begun = self._now()
-        rows = await self._client.listed(at("events"), created={"gte": self._position}, types=list(webhooks.TYPES))
-        for row in reversed(rows):
-            event = msgspec.convert(row, StripeEvent)
+        for event in await self._events(self._position):
             if event.id in self._seen:
                 continue
             reported = await canonical(event)
@@ -75,6 +74,16 @@ class EventFeed:
         await self._stored.write(str(begun))
         self._position = begun
         return Look(PACE)
+
+    async def _events(self, since: int | None) -> list[StripeEvent]:
+        """Return the events of our types, the oldest first, in as many lists as they need."""
+        rows: list[Row] = []
+        types = list(webhooks.TYPES)
+        for start in range(0, len(types), MOST_TYPES):
+            asked = types[start : start + MOST_TYPES]
+            rows += reversed(await self._client.listed(at("events"), created={"gte": since}, types=asked))
+        found = [msgspec.convert(row, StripeEvent) for row in rows]
+        return sorted(found, key=lambda each: each.created)
 
     def _now(self) -> int:
         return int((self._clock() - OVERLAP).timestamp())
