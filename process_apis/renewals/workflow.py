@@ -15,16 +15,16 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.amendments import NewAmendment, Renew, amended, ends_on
+from canonical.amendments import Renew, amended, ends_on
 from canonical.cases import CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.states import AmendmentState, OrderState, RenewalState
 from policies.business.renewals import RENEWALS, RenewalPolicy
 from policies.context.correlation import correlated
-from policies.problems import ProblemError
 from process_apis.amendments.contract import RunningContract, running
+from process_apis.amendments.own import NotAllowed, ask
 from process_apis.amendments.preview import billing_change
-from process_apis.amendments.request import check, moment_of, renewal_in
+from process_apis.amendments.request import moment_of, renewal_in
 from process_apis.records.amending_deals import AmendingDeals
 from process_apis.records.amendments import OURS, Amendments, amendment_id, request_of
 from process_apis.records.database import orders
@@ -69,14 +69,6 @@ OVER: tuple[RenewalState, ...] = ("renewed", "expired", "dropped", "by_hand")
 log = structlog.get_logger("tiergate.renewals")
 
 
-class NotRenewable(Exception):
-    """A platform, or the contract itself, does not allow what a renewal needs."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding)
-        self.finding = finding
-
-
 @DBOS.dbos_class("Renewing")
 class Renewing(DBOSConfiguredInstance):
     """The workflow of a renewal."""
@@ -111,7 +103,7 @@ class Renewing(DBOSConfiguredInstance):
                     self._enter(row, row.state, again.at, blocked_reason=reason, attempts=row.attempts + 1)
             except (Rejected, NotFound) as fault:
                 self._block(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
-            except NotRenewable as refused:
+            except NotAllowed as refused:
                 self._block(row, refused.finding)
             else:
                 return "done"
@@ -133,11 +125,11 @@ class Renewing(DBOSConfiguredInstance):
                 made = self._context.platforms.put_renewal_deal(order.crm, offered(found, _term(now), key, row.id))
                 known |= {"crm": order.crm, "deal_id": made.id}
             case "renew":
-                known["amendment_id"] = self._ask(found, renewing(_term(now), key))
+                known["amendment_id"] = ask(self._context, self._amendments, found, renewing(_term(now), key))
             case "lapse":
                 grace = now.policy.grace_days if now.policy else 0
                 wanted = lapsing(now.term_ends_on, grace, lapse_key(row))
-                known["amendment_id"] = self._ask(found, wanted)
+                known["amendment_id"] = ask(self._context, self._amendments, found, wanted)
             case "nothing":
                 pass
         if said.needs_case:
@@ -243,22 +235,6 @@ class Renewing(DBOSConfiguredInstance):
             return said.state, None
         known = (now.last_call - HEARD_OF, now.last_call, now.ends_at, now.found.ends_at)
         return said.state, min(each for each in (at + LOOK_AGAIN, *known) if each is not None and each > at)
-
-    # ---- what it needs
-
-    def _ask(self, found: RunningContract, wanted: NewAmendment) -> str:
-        """Ask for an amendment of the contract, once, and return its id. Raises `NotRenewable` for what it does not
-        allow."""
-        try:
-            check(found, wanted)
-        except ProblemError as refused:
-            said = "; ".join(f"{each.path.removeprefix('$.')}: {each.reason}" for each in refused.errors)
-            raise NotRenewable(Finding("contract", said or refused.detail)) from refused
-        context = self._context
-        row, _ = self._amendments.receive(found.contract, wanted, OURS, found.order.correlation_id, context.clock())
-        if row.requested_by != OURS:
-            raise NotRenewable(Finding("contract", f"{row.id} has the key of its renewal, and is another change"))
-        return str(row.id)
 
     # ---- where it stands
 

@@ -387,7 +387,7 @@ def test_a_change_of_others_with_the_key_of_a_renewal_is_not_taken_for_it(
 
     (case,) = made.cases(found)
     assert (found.state, case.field) == ("blocked", "contract")
-    assert case.reason == f"{asked} has the key of its renewal, and is another change"
+    assert case.reason == f"{asked} has the key of ours, and is another change"
 
 
 def test_what_is_found_after_its_last_call_is_left_to_people(renewals: Make) -> None:
