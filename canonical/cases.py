@@ -34,6 +34,8 @@ CaseKind = Literal[
     "correction_approval",
     "correction_not_agreed",
     "correction_refused",
+    "payment_overdue",
+    "service_suspended",
     "customer_not_followed",
     "customer_tax_changed",
     "deal_changed",

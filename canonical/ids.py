@@ -32,6 +32,7 @@ Prefix = Literal[
     "syn",
     "drf",
     "rnw",
+    "dun",
     "mrg",
 ]
 KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}\Z"

@@ -13,6 +13,7 @@ from canonical.states import (
     CorrectionState,
     CustomerMergeState,
     DriftState,
+    DunningState,
     MassChangeState,
     OrderState,
     RenewalState,
@@ -53,6 +54,15 @@ _RENEWAL: dict[RenewalState, str] = {
     "expired": "expired",
     "dropped": "withdrawn",
 }
+_DUNNING: dict[DunningState, str] = {
+    "past_due": "opened",
+    "waiting_for_means": "refused",
+    "suspended": "suspended",
+    "kept": "kept",
+    "ended": "ended",
+    "written_off": "closed",
+    "recovered": "recovered",
+}
 _MASS_CHANGE: dict[MassChangeState, str] = {
     "previewed": "previewed",
     "running": "started",
@@ -88,6 +98,7 @@ _CORRECTION: dict[CorrectionState, str] = {
 ORDER_EVENTS = _types("order", _ORDER)
 AMENDMENT_EVENTS = _types("amendment", _AMENDMENT)
 RENEWAL_EVENTS = _types("renewal", _RENEWAL)
+DUNNING_EVENTS = _types("dunning", _DUNNING)
 MASS_CHANGE_EVENTS = _types("mass_change", _MASS_CHANGE)
 CATALOGUE_SYNC_EVENTS = _types("catalogue_sync", _CATALOGUE_SYNC)
 CUSTOMER_MERGE_EVENTS = _types("customer_merge", _CUSTOMER_MERGE)
@@ -109,6 +120,7 @@ PROCESS_EVENTS: dict[str, str] = {
             ORDER_EVENTS,
             AMENDMENT_EVENTS,
             RENEWAL_EVENTS,
+            DUNNING_EVENTS,
             MASS_CHANGE_EVENTS,
             CATALOGUE_SYNC_EVENTS,
             DRIFT_EVENTS,

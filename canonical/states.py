@@ -1,5 +1,7 @@
 """The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts, merges of customers and
 corrections: a table each, which is checked at every change and drawn in the docs."""
+"""The states of orders, contracts, amendments, renewals, dunnings, mass changes, catalogue syncs, drifts and merges of
+customers: a table each, which is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -158,6 +160,33 @@ RENEWAL_TRANSITIONS: dict[RenewalState, frozenset[RenewalState]] = {
     "by_hand": frozenset(),
 }
 
+DunningState = Literal[
+    "noticed",
+    "past_due",
+    "waiting_for_means",
+    "suspended",
+    "kept",
+    "ended",
+    "written_off",
+    "recovered",
+]
+OWING: tuple[DunningState, ...] = ("past_due", "waiting_for_means", "suspended", "kept")
+"""Where a dunning is of a contract that runs and owes."""
+_OWES: frozenset[DunningState] = frozenset({"past_due", "waiting_for_means", "suspended", "kept", "ended"})
+_RECOVERED: frozenset[DunningState] = frozenset({"recovered"})
+_SETTLED: frozenset[DunningState] = frozenset({"written_off", "recovered"})
+_ENDED: frozenset[DunningState] = frozenset({"ended"})
+DUNNING_TRANSITIONS: dict[DunningState, frozenset[DunningState]] = {
+    "noticed": _OWES,
+    "past_due": (_OWES - {"past_due"}) | _SETTLED,
+    "waiting_for_means": (_OWES - {"waiting_for_means"}) | _SETTLED,
+    "suspended": (_OWES - {"suspended"}) | _SETTLED,
+    "kept": _ENDED | _SETTLED,
+    "ended": _SETTLED,
+    "written_off": _OWES | _RECOVERED,
+    "recovered": _OWES,
+}
+
 CustomerMergeState = Literal["taken_over", "asked", "kept", "switched", "in_question", "stayed", "undone"]
 MERGED_MEANING: dict[CustomerMergeState, str] = {
     "taken_over": "one customer: the account that is left has taken it over",
@@ -240,6 +269,11 @@ def check_renewal(present: RenewalState, wanted: RenewalState) -> None:
     _check("a renewal", RENEWAL_TRANSITIONS, present, wanted)
 
 
+def check_dunning(present: DunningState, wanted: DunningState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    _check("a dunning", DUNNING_TRANSITIONS, present, wanted)
+
+
 def check_customer_merge(present: CustomerMergeState, wanted: CustomerMergeState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a merge of customers", CUSTOMER_MERGE_TRANSITIONS, present, wanted)
@@ -267,4 +301,5 @@ ORDER_STATES: tuple[OrderState, ...] = get_args(OrderState)
 CONTRACT_STATES: tuple[ContractState, ...] = get_args(ContractState)
 AMENDMENT_STATES: tuple[AmendmentState, ...] = get_args(AmendmentState)
 RENEWAL_STATES: tuple[RenewalState, ...] = get_args(RenewalState)
+DUNNING_STATES: tuple[DunningState, ...] = get_args(DunningState)
 CATALOGUE_SYNC_STATES: tuple[CatalogueSyncState, ...] = get_args(CatalogueSyncState)

@@ -22,6 +22,7 @@ from policies.audit.writes import AuditedWrites, RecordableWrites
 from policies.business.amendments import AMENDMENT_APPROVALS
 from policies.business.case_routing import CASE_ROUTING
 from policies.business.corrections import CORRECTION_APPROVALS
+from policies.business.dunning import DUNNING
 from policies.business.events import EVENTS
 from policies.business.mass_changes import MASS_CHANGE_PACE
 from policies.business.posting_windows import POSTING_WINDOWS
@@ -87,6 +88,7 @@ FACTS: tuple[Section[Any], ...] = (
     CORRECTION_APPROVALS,
     MASS_CHANGE_PACE,
     RENEWALS,
+    DUNNING,
     CASE_ROUTING,
     EVENTS,
     ISSUERS,

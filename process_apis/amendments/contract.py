@@ -41,6 +41,7 @@ from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
 from process_apis.records import cross_references
 from process_apis.records.amendments import Amendments, Applied, handovers
+from process_apis.records.dunnings import Owing, owing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
 
@@ -100,6 +101,8 @@ class RunningContract(msgspec.Struct, frozen=True):
     """Whether it ends because nobody has renewed it."""
     rests: tuple[Rest, ...] = ()
     """When it rested, rests or will rest, the earliest first."""
+    owing: Owing | None = None
+    """What the customer owes for it who has it; None for one that is paid."""
     handover: Applied | None = None
     """The transfer by which it goes to another customer, where that is carried out and its moment is to come, or has
     come just now: the contract is the former customer's until then."""
@@ -108,6 +111,11 @@ class RunningContract(msgspec.Struct, frozen=True):
     def is_over(self) -> bool:
         """Return whether it was ended, or nobody has renewed it."""
         return self.contract.state in ("cancelled", "expired")
+
+    @property
+    def is_suspended(self) -> bool:
+        """Return whether its service is to be suspended for what is owed for it."""
+        return self.owing is not None and self.owing.suspended
 
     @property
     def is_after_term(self) -> bool:
@@ -196,6 +204,7 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         ended_by,
         lapses,
         _rests(made),
+        owing(context.database, contract.id, contract.customer_id),
         _on_its_way(made, contract),
     )
 
@@ -356,7 +365,16 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
     if ends_at and versions and versions[-1].state != "cancelled":
         over = _version(found, ends_at, (), until, found.ended_by)
         versions.append(msgspec.structs.replace(over, state="expired") if found.lapses else over)
-    return tuple(_with_holders(found, versions))
+    return tuple(_with_debts(found, _with_holders(found, versions)))
+
+
+def _with_debts(found: RunningContract, versions: Iterable[ContractVersion]) -> Iterator[ContractVersion]:
+    """Yield versions, of which that of now is past due where it runs and something is owed for it."""
+    made = tuple(versions)
+    present = _counting(made, found.read_at)
+    for each in made:
+        is_late = each is present and each.state == "active" and found.owing is not None
+        yield msgspec.structs.replace(each, state="past_due") if is_late else each
 
 
 def _with_holders(found: RunningContract, versions: Iterable[ContractVersion]) -> Iterator[ContractVersion]:

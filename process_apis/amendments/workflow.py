@@ -385,7 +385,7 @@ class Amending(DBOSConfiguredInstance):
         context, again = self._context, self._resumes_at(row)
         found = running(context, self._amendments, context.orders.get(row.order_id))
         if not found.is_over:
-            suspended = found.rests_at(found.read_at)
+            suspended = found.rests_at(found.read_at) or found.is_suspended
             context.platforms.suspend(Suspension(row.order_id, row.id, suspended, row.legal_entity))
         return again
 

@@ -19,7 +19,7 @@ from canonical.process_events import AMENDMENT_EVENTS
 from canonical.states import AmendmentState, check_amendment
 from policies.identity.authentication import Principal
 from process_apis.records import contract_products, paging, visibility
-from process_apis.records.database import amending_deals, amendments, insert_once, renewals, writing
+from process_apis.records.database import amending_deals, amendments, dunnings, insert_once, renewals, writing
 from process_apis.records.one_row import OneRow
 from process_apis.records.published import publish
 
@@ -78,6 +78,7 @@ MOST = 2**31 - 1
 """A number that no row has."""
 WAKE = amendments.update().where(amendments.c.contract_id == OF, amendments.c.state == "checking")
 WAKE_RENEWALS = renewals.update().where(renewals.c.contract_id == OF, renewals.c.next_attempt_at.is_not(None))
+WAKE_DUNNINGS = dunnings.update().where(dunnings.c.contract_id == OF, dunnings.c.next_attempt_at.is_not(None))
 WAKE_DEALS = amending_deals.update().where(
     amending_deals.c.contract_id == OF, amending_deals.c.next_attempt_at.is_not(None)
 )
@@ -118,9 +119,9 @@ def handovers(versions: Iterable[Applied]) -> tuple[Applied, ...]:
 
 def wake(engine: sa.Engine, contract_id: str, now: datetime) -> None:
     """Let the amendments of a contract that wait for others, or for its activation, be taken up at `now`, deals that
-    are to become some, and its renewal."""
+    are to become some, its renewal, and what it owes."""
     with writing(engine) as connection:
-        for each in (WAKE, WAKE_DEALS, WAKE_RENEWALS):
+        for each in (WAKE, WAKE_DEALS, WAKE_RENEWALS, WAKE_DUNNINGS):
             connection.execute(each, {"of": contract_id, "next_attempt_at": now.isoformat()})
 
 

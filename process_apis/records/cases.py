@@ -127,6 +127,13 @@ class Cases:
             f" closed {ATTEMPTS} times meanwhile"
         )
 
+    def restate(self, case: Case, reason: str) -> None:
+        """Let an open case have another reason: what it is about has changed, and it is the same trouble."""
+        said = msgspec.json.encode(msgspec.structs.replace(case, reason=reason))
+        with writing(self._engine) as connection:
+            same = sa.and_(cases.c.id == case.id, cases.c.state == "open")
+            connection.execute(cases.update().where(same).values(document=said))
+
     def resolve(self, subject: str, resolution: str, kind: CaseKind) -> int:
         """Close the open cases of one kind of a subject. Return how many there were."""
         return self._close(OPEN_OF_KIND, {"of": subject, "kind": kind}, resolution)

@@ -19,7 +19,16 @@ from canonical.states import RenewalState, check_renewal
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
 from process_apis.records.amendments import WENT_WITH_THE_END, amendment_id
-from process_apis.records.database import amending_deals, amendments, cases, insert_once, postings, renewals, writing
+from process_apis.records.database import (
+    amending_deals,
+    amendments,
+    cases,
+    dunnings,
+    insert_once,
+    postings,
+    renewals,
+    writing,
+)
 from process_apis.records.one_row import OneRow
 from process_apis.records.published import publish
 
@@ -63,6 +72,7 @@ CONCERN_A_CONTRACT: tuple[CaseKind, ...] = (
     "cannot_undo",
     "invoice_cancelled",
     "payment_disputed",
+    "payment_overdue",
     "duplicate_customer",
     "customer_not_followed",
     "customer_tax_changed",
@@ -83,6 +93,11 @@ OPEN_CASE = (
             cases.c.subject == sa.bindparam("order"),
             cases.c.subject == sa.bindparam("customer"),
             cases.c.subject.in_(sa.select(amendments.c.id).where(amendments.c.contract_id == CONTRACT)),
+            cases.c.subject.in_(
+                sa.select(dunnings.c.id).where(
+                    dunnings.c.contract_id == CONTRACT, dunnings.c.customer_id == sa.bindparam("customer")
+                )
+            ),
             cases.c.subject.in_(
                 sa.select(sa.literal("invoice:") + postings.c.invoice_id).where(postings.c.contract_id == CONTRACT)
             ),

@@ -16,6 +16,7 @@ from canonical.states import OrderState
 from policies.context.correlation import correlated
 from process_apis.records import customers
 from process_apis.records.amendments import Amendments, Applied, handovers
+from process_apis.records.dunnings import owing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.holds import Held, open_cases
 
@@ -55,10 +56,12 @@ def status_of(context: WorkflowContext, order: Order) -> DealStatus:
     until = _ends_on(contract, [each.preview for each in made])
     transferred_on = _transferred_on(order.customer_id, made)
     begins = transferred_on or contract.starts_on
+    debt = owing(context.database, contract.id, order.customer_id)
+    changed = made[-1].preview.in_words() if made else ""
     return DealStatus(
         order_id=order.id,
-        state=order.state,
-        detail=order.blocked_reason or (made[-1].preview.in_words() if made else ""),
+        state="past_due" if debt else order.state,
+        detail=order.blocked_reason or (debt.in_words() if debt else changed),
         account_id=customer.references.get(order.crm, order.plan.account_id),
         customer_id="" if customers.shares_with(context.database, customer.id) else customer.id,
         contract_id=contract.id,

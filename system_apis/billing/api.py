@@ -12,6 +12,7 @@ from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
+from canonical.dunning import OpenInvoices
 from canonical.events import WebhookReceipt
 from canonical.parties import Customer, CustomerCopy, CustomerMatches, PlatformId
 from canonical.products import CatalogueProduct, PriceChange, ProductBatch, ProductMatches
@@ -248,6 +249,40 @@ async def get_invoice(
 
 
 @operation(
+    "list_open_invoices",
+    "POST",
+    "/contracts/{contract_id:str}/open-invoices",
+    summary="Read what is left to be paid of a contract",
+    status=200,
+    problems=WRITES,
+)
+async def list_open_invoices(
+    billings: NamedDependency[Instances[Billing]], contract_id: ForeignKey, data: JSONBody[Contract]
+) -> OpenInvoices:
+    """Return the open invoices of the contract's customer, with how billing collects each, and write nothing."""
+    names_the_same(contract_id, data.id)
+    with record_of(data.legal_entity):
+        return OpenInvoices(await billings.serving(data.legal_entity).open_invoices(data))
+
+
+@operation(
+    "write_off_invoice",
+    "POST",
+    "/invoices/{invoice_id:str}/write-off",
+    summary="Give up an open invoice as uncollectible",
+    status=200,
+)
+async def write_off_invoice(
+    billings: NamedDependency[Instances[Billing]], invoice_id: ForeignKey, instance: Instance = None
+) -> Invoice:
+    """Let billing collect the invoice no more. One that is given up, paid or void stays that. Return it as it is
+    then."""
+    billing = billings.named(instance)
+    await billing.write_off_invoice(invoice_id)
+    return await billing.invoice(invoice_id)
+
+
+@operation(
     "get_credit_note",
     "GET",
     "/credit-notes/{credit_note_id:str}",
@@ -403,6 +438,8 @@ router = Router(
         put_billing_product,
         put_billing_price,
         get_invoice,
+        list_open_invoices,
+        write_off_invoice,
         get_credit_note,
         get_reversal,
         get_correctable_invoice,

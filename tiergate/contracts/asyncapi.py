@@ -11,6 +11,7 @@ from canonical.process_events import PROCESS_EVENTS, SOURCE
 from policies.business.events import EVENTS
 from policies.catalogue.model import Catalogue
 from tiergate.contracts.examples import AMD, CAS, CON, CRC, CUS, DRF, MAS, MRG, NOON, ORD, RNW, SYN
+from tiergate.contracts.examples import AMD, CAS, CON, CUS, DRF, DUN, MAS, MRG, NOON, ORD, RNW, SYN
 
 Json = dict[str, Any]
 NAME = "events.v1.json"
@@ -51,6 +52,13 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
         {"line": "00kgK0000000001AAA", "succeeded": "true"},
     ),
     "com.tiergate.billing.contract.ended.v1": ("billing/stripe", INVOICED["contract"], INVOICED),
+    "com.tiergate.billing.payment.failed.v1": ("billing/stripe", INV, INVOICED),
+    "com.tiergate.billing.collection.changed.v1": (
+        "billing/stripe",
+        INVOICED["contract"],
+        INVOICED | {"state": "past_due"},
+    ),
+    "com.tiergate.billing.payment_method.attached.v1": ("billing/stripe", CUS, {}),
     "com.tiergate.billing.customer.changed.v1": ("billing/stripe", CUS, {}),
     "com.tiergate.billing.invoice.finalized.v1": ("billing/stripe", INV, INVOICED),
     "com.tiergate.billing.invoice.paid.v1": ("billing/stripe", INV, INVOICED),
@@ -100,6 +108,7 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "order": (ORD, {"customer": CUS, "legal_entity": "DE01", "deal": "006gK0000000001AAA"}),
     "amendment": (AMD, INVOICED | {"order": ORD}),
     "renewal": (RNW, INVOICED | {"order": ORD}),
+    "dunning": (DUN, INVOICED | {"order": ORD}),
     "mass_change": (MAS, {"legal_entity": "DE01"}),
     "catalogue_sync": (SYN, {}),
     "customer_merge": (MRG, {"customer": CUS, "legal_entity": "DE01"}),

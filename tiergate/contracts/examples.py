@@ -87,6 +87,7 @@ from canonical.deals import (
     Suspension,
 )
 from canonical.drift import Drift, DriftAcceptance
+from canonical.dunning import Dunning, DunningAction, DunningEntry, OpenInvoice, OpenInvoices
 from canonical.event_log import (
     EventDetail,
     LoggedEvent,
@@ -427,6 +428,10 @@ LOGGED = LoggedEvent(42, CLOSED, COR, NOON)
 HAPPENED = LineageEntry(NOON, "salesforce", f"the deal {DEAL_ID} was closed as won, as revision 1", (DEAL_ID,), COR)
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
 SYN, RNW, DRF = f"syn_{ORD[4:]}", f"rnw_{CON[4:]}", f"drf_{CUS[4:]}"
+DUN, RETRIED = f"dun_{CON[4:]}", datetime(2026, 11, 4, 12, tzinfo=UTC)
+OVERDUE = OpenInvoice(
+    PAYMENT.invoice_id, "F3A1-0001", PAYMENT.amount, NOON, True, 1, RETRIED, reason="insufficient funds"
+)
 MRG = f"mrg_{CUS[4:]}"
 MERGE = CustomerMergeSummary(
     id=MRG,
@@ -640,6 +645,26 @@ SAMPLES: dict[Any, Any] = {
         RefundOrder(CRC, PAYMENT.invoice_id, "DE01", PAYMENT.id, Money(11900, "EUR")),
         InvoiceEnd(PAYMENT.invoice_id, "DE01"),
         Refund(REVERSAL.id, CRC, PAYMENT.invoice_id, PAYMENT.id, Money(11900, "EUR"), "pending"),
+        OpenInvoices((OVERDUE,)),
+        Dunning(
+            DUN,
+            "past_due",
+            CON,
+            ORD,
+            CUS,
+            "DE01",
+            OVERDUE.due,
+            suspended=False,
+            found_at=NOON,
+            updated_at=NOON,
+            correlation_id=COR,
+            since=NOON,
+            blocked_reason="billing tries again on 2026-11-04 12:00 UTC; the service is suspended on 2026-11-15",
+            invoices=(OVERDUE,),
+            next_attempt_at=RETRIED,
+            history=(DunningEntry("past_due", NOON, OVERDUE.due),),
+        ),
+        DunningAction("postpone", "the customer pays by bank transfer this week", date(2026, 11, 20)),
         MassChangeAction("pause"),
         MassChangeSummary(MAS, "running", False, "DE01", "SEAT", "kim@example.com", HALF, HALF),
         MassChangeItem(CON, CUS, "changed", Money(50000, "EUR"), Money(52500, "EUR"), amendment_id=AMENDMENT.id),

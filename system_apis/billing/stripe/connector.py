@@ -13,13 +13,16 @@ from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal, ReversalKind
+from canonical.dunning import OpenInvoice
 from canonical.events import (
     BILLED_CUSTOMER_CHANGED,
+    COLLECTION_CHANGED,
     CONTRACT_ENDED,
     CREDIT_NOTE_ISSUED,
     CREDIT_NOTE_VOIDED,
     DISPUTE_CLOSED,
     DISPUTE_OPENED,
+    MEANS_ATTACHED,
     PAYMENT_REINSTATED,
     PAYMENT_REVERSED,
     Event,
@@ -31,6 +34,7 @@ from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import credits as credits_
 from system_apis.billing.stripe import invoices, mapping, matching, webhooks
+from system_apis.billing.stripe.arrears import Arrears
 from system_apis.billing.stripe.catalogue import StripeProducts
 from system_apis.billing.stripe.changes import ContractChanges
 from system_apis.billing.stripe.client import (
@@ -54,6 +58,8 @@ from system_apis.intake import Intake
 
 NOT_SEARCHED_YET = timedelta(minutes=2)
 """How long a customer may be there before a search finds it, with as much again to spare."""
+OF_CUSTOMER = (BILLED_CUSTOMER_CHANGED, MEANS_ATTACHED)
+OF_SUBSCRIPTION = (COLLECTION_CHANGED, CONTRACT_ENDED)
 DISPUTES = (DISPUTE_OPENED, DISPUTE_CLOSED)
 CREDITS = (CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REVERSED, PAYMENT_REINSTATED, *DISPUTES)
 REVERSALS = ("refund", "dispute")
@@ -90,6 +96,7 @@ class Stripe:
             self._client, self._contracts, self._price_list, context.clock, context.timezone
         )
         self._corrections = Corrections(self._client, self.invoice, self._read_note)
+        self._arrears = Arrears(self._client, context.clock)
         self._feed = EventFeed(self._client, context.position, context.clock, context.new_id)
 
     # ---- customers
@@ -264,6 +271,12 @@ class Stripe:
             known = self._price_list
             return invoices.invoice(row, lines, payments, known.rates, known.terms, self._timezone, settles)
 
+    async def open_invoices(self, contract: Contract) -> tuple[OpenInvoice, ...]:
+        return await self._arrears.of(contract)
+
+    async def write_off_invoice(self, invoice_id: str) -> None:
+        await self._arrears.write_off(invoice_id)
+
     async def credit_note(self, credit_note_id: str) -> CreditNote:
         row = await self._client.get(at("credit_notes", credit_note_id))
         return await self._read_note(
@@ -379,12 +392,12 @@ class Stripe:
     async def _canonical(self, event: webhooks.StripeEvent) -> Reported | None:
         """Return the canonical event, None for one that is of no interest."""
         thing = event.data.object
-        if webhooks.TYPES[event.type] == BILLED_CUSTOMER_CHANGED:
+        if webhooks.TYPES[event.type] in OF_CUSTOMER:
             return await self._changed_customer(event, thing)
         if webhooks.TYPES[event.type] in CREDITS:
             return await self._credited(event, thing)
-        if webhooks.TYPES[event.type] == CONTRACT_ENDED:
-            return webhooks.ended_contract(event, self._source)
+        if webhooks.TYPES[event.type] in OF_SUBSCRIPTION:
+            return webhooks.of_subscription(event, self._source)
         about = thing.get("id")
         if thing.get("object") == "invoice_payment":
             if not webhooks.is_part(event):
@@ -415,7 +428,7 @@ class Stripe:
         """Return the canonical event, None for one that we have made ourselves or that is about no customer of ours."""
         if webhooks.is_own(event):
             return None
-        if thing.get("object") == "tax_id":
+        if thing.get("object") in ("tax_id", "payment_method"):
             thing = await self._present(str(thing.get("customer"))) or {}
         return webhooks.changed_customer(event, thing, self._source)
 

@@ -211,7 +211,7 @@ class Contracts:
         owner = reference(contract, "customer")
         for each in await self._client.listed(at("invoices"), customer=owner, status="open"):
             is_stopped = not each["auto_advance"] and NOT_COLLECTED not in each["metadata"].items()
-            if is_stopped and _contract_of(each) == contract.id:
+            if is_stopped and contract_of(each) == contract.id:
                 key = f"collect:{each['id']}:{int(self._clock().timestamp())}"  # it may be stopped again soon
                 await self._client.post(at("invoices", each["id"]), key, auto_advance=True)
 
@@ -231,7 +231,7 @@ class Contracts:
         return mapping.phase(contract, part, self._price_list.prices, self._price_list.tax_rates, correlation_id)
 
 
-def _contract_of(invoice: Row) -> str:
+def contract_of(invoice: Row) -> str:
     """Return the id of the contract that an invoice is of, empty for one of no contract."""
     parent: Row = invoice["parent"] or {}
     details: Row = parent.get("subscription_details") or {}

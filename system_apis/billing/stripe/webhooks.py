@@ -12,6 +12,7 @@ from stripe import SignatureVerificationError, WebhookSignature
 
 from canonical.events import (
     BILLED_CUSTOMER_CHANGED,
+    COLLECTION_CHANGED,
     CONTRACT_ENDED,
     CREDIT_NOTE_ISSUED,
     CREDIT_NOTE_VOIDED,
@@ -20,6 +21,8 @@ from canonical.events import (
     INVOICE_CANCELLED,
     INVOICE_FINALIZED,
     INVOICE_PAID,
+    MEANS_ATTACHED,
+    PAYMENT_FAILED,
     PAYMENT_RECEIVED,
     PAYMENT_REINSTATED,
     PAYMENT_REVERSED,
@@ -40,7 +43,10 @@ TYPES = {
     "invoice_payment.paid": PAYMENT_RECEIVED,
     "invoice.voided": INVOICE_CANCELLED,
     "invoice.marked_uncollectible": INVOICE_CANCELLED,
+    "invoice.payment_failed": PAYMENT_FAILED,
+    "customer.subscription.updated": COLLECTION_CHANGED,
     "customer.subscription.deleted": CONTRACT_ENDED,
+    "payment_method.attached": MEANS_ATTACHED,
     "credit_note.created": CREDIT_NOTE_ISSUED,
     "credit_note.voided": CREDIT_NOTE_VOIDED,
     "refund.created": PAYMENT_REVERSED,
@@ -124,19 +130,24 @@ def is_own(source: StripeEvent) -> bool:
 
 
 def changed_customer(source: StripeEvent, customer: Row, event_source: str) -> Reported | None:
-    """Return the canonical event about a customer that somebody else has changed; None for one that is none of ours."""
+    """Return the canonical event about a customer whom somebody else has changed, or given a means of payment; None for
+    one that is none of ours."""
     metadata: Row = customer.get("metadata") or {}
     if not (owner := metadata.get("tiergate_id")):
         return None
     moment = datetime.fromtimestamp(source.created, UTC)
-    event = Event(id=source.id, source=event_source, type=BILLED_CUSTOMER_CHANGED, subject=owner, time=moment)
+    event = Event(id=source.id, source=event_source, type=TYPES[source.type], subject=owner, time=moment)
     return Reported(event, "")
 
 
-def ended_contract(source: StripeEvent, event_source: str) -> Reported | None:
-    """Return the canonical event about a subscription that has ended; None for one of no contract of ours."""
+def of_subscription(source: StripeEvent, event_source: str) -> Reported | None:
+    """Return the canonical event about a subscription that has ended, or whose invoices are paid in time no more, or
+    again; None for any other change, and for one of no contract of ours."""
+    if TYPES[source.type] == COLLECTION_CHANGED and "status" not in source.data.previous_attributes:
+        return None
     metadata: Row = source.data.object.get("metadata") or {}
-    return about_contract(source, metadata, event_source, metadata.get("tiergate_contract", ""))
+    more = {"state": str(source.data.object.get("status"))} if TYPES[source.type] == COLLECTION_CHANGED else {}
+    return about_contract(source, metadata, event_source, metadata.get("tiergate_contract", ""), more)
 
 
 def canonical_event(source: StripeEvent, thing: Row, event_source: str) -> Reported | None:

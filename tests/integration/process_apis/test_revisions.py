@@ -54,6 +54,8 @@ LATER = {
     "catalogue_items",
     "catalogue_products",
     "drifts",
+    "dunnings",
+    "dunning_states",
     "drift_looks",
     "drift_sweeps",
     "renewals",

@@ -38,7 +38,10 @@ def sales(*versions: str) -> tuple[str, str]:
 
 APP = '[clients.sales-app]\nkind = "internal"'
 APIS = 'apis = ["sales", "support"]'
-MERGES = "finance_get_customer_merge, finance_list_customer_merges"
+OF_FINANCE = (
+    "finance_act_on_dunning, finance_get_customer_merge, finance_get_dunning, finance_list_customer_merges,"
+    " finance_list_dunnings"
+)
 SCOPES = (
     'scopes = ["orders:read", "contracts:amend", "contracts:mass_change", "cases:read", "cases:act", '
     '"catalogue:read", "catalogue:sync"]'
@@ -670,7 +673,7 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
         (
             f"{APIS}\n{SCOPES}",
             'apis = ["sales", "support", "finance"]\n' + SCOPES.replace("]", ', "postings:read"]'),
-            f"sales-app may now also call {MERGES}, finance_list_postings.",
+            f"sales-app may now also call {OF_FINANCE}, finance_list_postings.",
         ),
         (
             '"cases:act", "customers:read"]\nlegal',

@@ -1,0 +1,247 @@
+"""Dunnings: one for each contract and customer that has owed for it, each with its state and its history."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from canonical.dunning import Dunning, DunningEntry, OpenInvoice
+from canonical.ids import Clock, derived
+from canonical.money import Money
+from canonical.orders import Page
+from canonical.process_events import DUNNING_EVENTS
+from canonical.states import OWING, DunningState, check_dunning
+from policies.identity.authentication import Principal
+from process_apis.records import paging, visibility
+from process_apis.records.database import cases, dunning_states, dunnings, insert_once, postings, writing
+from process_apis.records.one_row import OneRow
+
+OF: sa.BindParameter[str] = sa.bindparam("of")
+ROW = sa.select(dunnings).where(dunnings.c.id == OF)
+HISTORY = sa.select(dunning_states).where(dunning_states.c.dunning_id == OF).order_by(dunning_states.c.seq)
+OWED_FOR = sa.select(dunnings).where(
+    dunnings.c.contract_id == OF, dunnings.c.customer_id == sa.bindparam("by"), dunnings.c.state.in_(OWING)
+)
+SUSPENDED = sa.select(dunnings.c.seq).where(
+    dunnings.c.contract_id == OF, dunnings.c.customer_id == sa.bindparam("by"), dunnings.c.suspended
+)
+DISPUTED = (
+    sa.select(cases.c.id)
+    .where(
+        cases.c.state == "open",
+        cases.c.kind == "payment_disputed",
+        cases.c.subject.in_(
+            sa.select(sa.literal("invoice:") + postings.c.invoice_id).where(postings.c.contract_id == OF)
+        ),
+    )
+    .limit(1)
+)
+REVERSALS = (
+    sa.select(postings)
+    .where(postings.c.contract_id == OF, postings.c.customer_id == sa.bindparam("by"), postings.c.kind == "reversal")
+    .order_by(postings.c.seq)
+)
+NO_INVOICES = msgspec.json.encode(())
+_INVOICES = msgspec.json.Decoder(tuple[OpenInvoice, ...])
+
+
+class Owing(NamedTuple):
+    """What a contract that runs owes, as those see it who ask for the contract."""
+
+    owed: Money
+    since: datetime
+    suspended: bool
+
+    def in_words(self) -> str:
+        """Return it in a sentence, with the service where that is suspended."""
+        service = "; its service is suspended" if self.suspended else ""
+        return f"{self.owed} past due since {self.since:%Y-%m-%d}{service}"
+
+
+def owing(engine: sa.Engine, contract_id: str, customer_id: str) -> Owing | None:
+    """Return what a customer owes for a contract that it has; None for one that is paid."""
+    with engine.connect() as connection:
+        row = connection.execute(OWED_FOR, {"of": contract_id, "by": customer_id}).one_or_none()
+    if row is None or row.since is None:
+        return None
+    return Owing(Money(row.owed, row.currency), datetime.fromisoformat(row.since), row.suspended)
+
+
+def is_suspended(engine: sa.Engine, contract_id: str, customer_id: str) -> bool:
+    """Return whether the service of a contract is to be suspended for what the customer owes who has it."""
+    with engine.connect() as connection:
+        return connection.execute(SUSPENDED, {"of": contract_id, "by": customer_id}).first() is not None
+
+
+class OneDunning(OneRow[DunningState], table=dunnings, check=check_dunning, events=DUNNING_EVENTS):
+    """A dunning in one transaction."""
+
+    def enter(
+        self, state: DunningState, *, next_attempt_at: datetime | None, by: str = "", reason: str = "", **changes: Any
+    ) -> None:
+        """Go to `state` as `advance` does, and keep in the history what is another one, or was decided by somebody."""
+        former, was_suspended = self.row.state, self.row.suspended
+        self.advance(state, next_attempt_at=next_attempt_at, **changes)
+        if state == former and self.row.suspended == was_suspended and not by:
+            return
+        entry = {
+            "dunning_id": self.row.id,
+            "state": state,
+            "at": self.row.updated_at,
+            "owed": self.row.owed,
+            "suspended": self.row.suspended,
+            "decided_by": by,
+            "reason": reason,
+        }
+        self.connection.execute(dunning_states.insert().values(**entry))
+
+    def last_decision(self) -> sa.Row[Any] | None:
+        """Return what somebody has decided last, None where nobody has."""
+        decided = HISTORY.where(dunning_states.c.decided_by != "")
+        return next(reversed(self.connection.execute(decided, {"of": self.row.id}).all()), None)
+
+    def turn(self, *, suspended: bool) -> None:
+        """Note whether the service is to be suspended from now on, before the target hears of it."""
+        if self.row.suspended != suspended:
+            self.note(suspended=suspended, turn=self.row.turn + 1)
+
+    def note(self, **changes: Any) -> None:
+        """Change what is not the state."""
+        changed = dunnings.update().where(dunnings.c.id == self.row.id).values(**changes).returning(dunnings)
+        self.row = self.connection.execute(changed).one()
+
+
+class Dunnings:
+    """The table of dunnings."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    # ---- writing
+
+    @contextmanager
+    def at(self, dunning_id: str) -> Generator[OneDunning]:
+        """Return one dunning to change, in a transaction that ends with the block."""
+        with writing(self._engine) as connection:
+            yield OneDunning(connection, dunning_id, self._clock().isoformat())
+
+    def notice(
+        self, contract_id: str, customer_id: str, order_id: str, legal_entity: str, currency: str, correlation_id: str
+    ) -> None:
+        """Look at what a customer owes for a contract: something was reported that may change it."""
+        now = self._clock().isoformat()
+        row = {
+            "id": dunning_id(contract_id, customer_id),
+            "contract_id": contract_id,
+            "order_id": order_id,
+            "customer_id": customer_id,
+            "legal_entity": legal_entity,
+            "state": "noticed",
+            "currency": currency,
+            "invoices": NO_INVOICES,
+            "correlation_id": correlation_id,
+            "next_attempt_at": now,
+            "found_at": now,
+            "updated_at": now,
+        }
+        with writing(self._engine) as connection:
+            if not insert_once(connection, dunnings, row):
+                known = dunnings.update().where(dunnings.c.id == row["id"])
+                connection.execute(known.values(next_attempt_at=now))
+
+    def wake(self, *which: sa.ColumnElement[bool]) -> None:
+        """Look at dunnings now that are known: something was reported that may change what is owed."""
+        with writing(self._engine) as connection:
+            connection.execute(dunnings.update().where(*which).values(next_attempt_at=self._clock().isoformat()))
+
+    # ---- reading
+
+    def row(self, dunning_id: str) -> sa.Row[Any]:
+        with self._engine.connect() as connection:
+            return connection.execute(ROW, {"of": dunning_id}).one()
+
+    def is_disputed(self, contract_id: str) -> bool:
+        """Return whether a payment of an invoice of a contract is disputed, and that is to be answered."""
+        with self._engine.connect() as connection:
+            return connection.execute(DISPUTED, {"of": contract_id}).first() is not None
+
+    def reversals(self, contract_id: str, customer_id: str) -> Sequence[sa.Row[Any]]:
+        """Return the postings of money that went back to a customer, of the invoices of a contract."""
+        with self._engine.connect() as connection:
+            return connection.execute(REVERSALS, {"of": contract_id, "by": customer_id}).all()
+
+    def visible(self, dunning_id: str, principal: Principal) -> Dunning | None:
+        """Return None when there is no such dunning, or none that the caller may see."""
+        with self._engine.connect() as connection:
+            row = connection.execute(ROW.where(_visible(principal)), {"of": dunning_id}).one_or_none()
+            entries = connection.execute(HISTORY, {"of": dunning_id}).all() if row else ()
+        return dunning(row, entries) if row else None
+
+    def page(
+        self, principal: Principal, filters: dict[str, str | None], cursor: str | None, limit: int
+    ) -> Page[Dunning]:
+        """Return a page of dunnings, newest first, without their history. `filters` are values of columns; None is
+        any. What was noticed alone is left out: nothing was owed."""
+        where = [_visible(principal), dunnings.c.times > 0]
+        where += [dunnings.c[name] == value for name, value in filters.items() if value is not None]
+        with self._engine.connect() as connection:
+            rows, next_cursor = paging.page_of(connection, dunnings, where, cursor, limit)
+        return paging.page([dunning(row) for row in rows], next_cursor)
+
+
+def dunning_id(contract_id: str, customer_id: str) -> str:
+    """Return the id of what a customer owes for a contract."""
+    return derived("dun", contract_id, customer_id)
+
+
+def invoices_of(row: sa.Row[Any]) -> tuple[OpenInvoice, ...]:
+    """Return the invoices that were owed when a dunning was looked at last; of one that is over, before that."""
+    return _INVOICES.decode(row.invoices)
+
+
+def _visible(principal: Principal) -> sa.ColumnElement[bool]:
+    """Return the condition: of the selling companies that the caller may see, and none for a partner."""
+    return sa.false() if principal.partner else visibility.visible(dunnings, principal)
+
+
+def dunning(row: sa.Row[Any], entries: Sequence[sa.Row[Any]] = ()) -> Dunning:
+    """Return a dunning as channels see it."""
+    owes = row.owed > 0
+    invoices = invoices_of(row) if owes else ()
+    tries = [each.next_attempt_at for each in invoices if each.next_attempt_at]
+    return Dunning(
+        id=row.id,
+        state=row.state,
+        contract_id=row.contract_id,
+        order_id=row.order_id,
+        customer_id=row.customer_id,
+        legal_entity=row.legal_entity,
+        owed=Money(row.owed, row.currency),
+        suspended=row.suspended,
+        found_at=datetime.fromisoformat(row.found_at),
+        updated_at=datetime.fromisoformat(row.updated_at),
+        correlation_id=row.correlation_id,
+        since=datetime.fromisoformat(row.since) if owes and row.since else None,
+        blocked_reason=row.blocked_reason,
+        invoices=invoices,
+        next_attempt_at=min(tries, default=None),
+        postponed_until=date.fromisoformat(row.postponed_until) if row.postponed_until else None,
+        amendment_id=row.amendment_id,
+        history=tuple(
+            DunningEntry(
+                each.state,
+                datetime.fromisoformat(each.at),
+                Money(each.owed, row.currency),
+                each.suspended,
+                each.decided_by,
+                each.reason,
+            )
+            for each in entries
+        ),
+    )
