@@ -1,0 +1,401 @@
+"""What follows when a contract owes, whatever is reported of it, and in whatever order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from canonical.amendments import Cancel, Pause, Resume
+from canonical.cases import Finding
+from canonical.dunning import DunningAction
+from canonical.events import (
+    COLLECTION_CHANGED,
+    CREDIT_NOTE_ISSUED,
+    INVOICE_CANCELLED,
+    INVOICE_PAID,
+    MEANS_ATTACHED,
+    PAYMENT_FAILED,
+    PAYMENT_RECEIVED,
+    PAYMENT_REVERSED,
+)
+from canonical.money import Money
+from policies.identity.authentication import Principal
+from policies.problems import ProblemError
+from process_apis.amendments.contract import timeline
+from process_apis.dunning.workflow import LOOK_AGAIN
+from process_apis.records.amendments import OURS
+from tests.support.amendment_bench import BUYER
+from tests.support.dunning_bench import CANCEL, DAY, EUROS, KEEP, SUSPENDED, WRITE_OFF, DunningBench, Make
+from tests.support.process_context import SOMEBODY
+
+OWED, SERVICE = "payment_overdue:invoices", "service_suspended:service"
+
+
+def state_of_contract(made: DunningBench) -> str:
+    found = made.contract()
+    present = timeline(made.bench.records, found, found.read_at).present
+    assert present
+    return present.state
+
+
+def pay(made: DunningBench, key: str = "in_1") -> None:
+    made.everybody.end(key, "paid")
+    made.report(INVOICE_PAID, key)
+
+
+def test_a_failed_payment_is_shown_everywhere_until_it_is_paid(dunning: Make) -> None:
+    made = dunning("")
+    found = made.fail(reason="insufficient funds")
+
+    assert (found.state, found.owed, found.suspended) == ("past_due", EUROS, False)
+    case = made.cases()[OWED]
+    assert case.team == "finance"
+    assert case.reason == (
+        "119.00 EUR past due since 2026-03-10 (in_1: 119.00 EUR, 1 attempt, insufficient funds)."
+        " Next: billing tries again on 2026-03-11 12:00 UTC."
+    )
+    assert made.shown() == ("past_due", "119.00 EUR past due since 2026-03-10")
+    assert state_of_contract(made) == "past_due"
+
+    pay(made)
+    found = made.look()
+    assert (found.state, found.owed.amount, found.invoices, found.since) == ("recovered", 0, (), None)
+    assert made.cases() == {}
+    assert made.shown() == ("active", "")
+    assert state_of_contract(made) == "active"
+    assert made.everybody.suspensions == []
+
+
+def test_a_failure_that_is_told_after_the_payment_changes_nothing(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    pay(made)
+    before = made.look()
+
+    for _ in range(2):
+        made.report(PAYMENT_FAILED)
+        made.report(COLLECTION_CHANGED, made.bench.contract_id, state="past_due")
+        assert made.look() == before
+    assert made.runs.agenda.due(10) == []
+
+
+def test_what_was_never_owed_is_no_dunning(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    for kind, data in ((PAYMENT_FAILED, {}), (PAYMENT_REVERSED, {"reason": "fraudulent"}), (PAYMENT_REVERSED, {})):
+        made.report(kind, **data)
+    made.look()
+    assert made.runs.records.page(SOMEBODY, {}, None, 25).items == ()
+    assert (made.cases(), made.everybody.states) == ({}, [])
+
+
+def test_what_is_told_of_a_contract_that_is_none_of_ours_is_left_alone(dunning: Make) -> None:
+    made = dunning("")
+    made.report(PAYMENT_FAILED, contract="con_of_another")
+    assert made.runs.agenda.due(10) == []
+
+
+def test_the_service_is_suspended_after_its_days_and_goes_on_once_all_is_paid(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    assert made.later(13.9).state == "past_due"
+    found = made.later(0.2)
+
+    assert (found.state, found.suspended, made.everybody.is_suspended) == ("suspended", True, True)
+    assert made.cases().keys() == {OWED, SERVICE}
+    assert made.cases()[SERVICE].team == "support"
+    assert made.shown()[1].endswith("; its service is suspended")
+
+    made.owe("in_2", 5_000)
+    pay(made)
+    assert (made.look().state, made.everybody.is_suspended) == ("suspended", True)
+    pay(made, "in_2")
+    assert (made.look().state, made.everybody.is_suspended) == ("recovered", False)
+    assert made.everybody.suspensions == [True, False]
+    assert made.cases() == {}
+
+
+def test_a_debt_that_comes_again_is_the_same_record_with_days_of_its_own(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    made.later(15)
+    pay(made)
+    first = made.look()
+    made.later(100)
+    again = made.fail("in_2")
+
+    assert (again.id, again.state, again.suspended) == (first.id, "past_due", False)
+    assert [each.state for each in again.history] == ["past_due", "suspended", "recovered", "past_due"]
+    assert made.later(15).state == "suspended"
+
+
+def test_less_than_the_minimum_suspends_nothing_and_a_part_payment_may_come_to_that(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail(cents=499)
+    found = made.later(60)
+    assert (found.state, found.suspended) == ("past_due", False)
+    assert "nothing else follows from less than 5.00 EUR" in found.blocked_reason
+
+    made.owe(cents=11_900)
+    assert made.later(1).suspended
+    made.owe(cents=400)
+    made.report(PAYMENT_RECEIVED)
+    assert (made.look().suspended, made.everybody.is_suspended) == (False, False)
+
+
+def test_a_means_of_payment_that_was_refused_for_good_waits_for_another_one(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    found = made.fail(reason="stolen card", needs_means=True)
+    assert (found.state, found.blocked_reason[:34]) == ("waiting_for_means", "another means of payment is needed")
+    assert "another means of payment is needed" in made.cases()[OWED].reason
+
+    made.owe(reason="stolen card", needs_means=False)
+    made.report(MEANS_ATTACHED, BUYER.id)
+    assert made.look().state == "past_due"
+    assert "another means of payment" not in made.cases()[OWED].reason
+
+
+def test_nothing_follows_while_a_payment_is_on_its_way_and_what_was_owed_stays_so(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    made.later(13)
+    made.owe(is_overdue=False, in_collection=True)
+    found = made.later(4)
+    assert (found.state, found.suspended) == ("past_due", False)
+    assert "while a payment is on its way" in found.blocked_reason
+
+    made.owe()
+    assert made.later(1).state == "suspended"
+
+
+def test_nothing_follows_while_a_payment_of_the_contract_is_disputed(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    about = {"contract_id": made.bench.contract_id, "customer_id": BUYER.id, "legal_entity": "DE01"}
+    made.context.postings.expect("invoice", "stripe", "in_0", "cor_1", made.context.stalled_at(), **about)
+    finding = Finding("du_1", "disputed")
+    case = made.context.cases.open("payment_disputed", "invoice:in_0", finding, ("skip",), correlation_id="cor_1")
+    assert made.later(20).suspended is False
+    made.context.cases.close(case, "won")
+    assert made.later(1).suspended
+
+
+@pytest.mark.parametrize(("kind", "state"), [(CREDIT_NOTE_ISSUED, "paid"), (INVOICE_CANCELLED, "void")])
+def test_a_credit_note_or_a_void_invoice_settles_a_debt(dunning: Make, kind: str, state: str) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    made.later(15)
+    made.everybody.end("in_1", state)
+    made.report(kind)
+    assert (made.look().state, made.everybody.is_suspended) == ("recovered", False)
+
+
+def test_the_last_step_asks_once_for_the_end_which_finance_approves(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    made.later(14)
+    found = made.later(17)
+
+    asked = made.bench.of(found.amendment_id)
+    assert (found.state, asked.requested_by, asked.state) == ("suspended", OURS, "awaiting_approval")
+    assert asked.request.actions == (Cancel("us"),)
+    assert asked.request.settlement == "none"
+    assert made.later(5).amendment_id == found.amendment_id
+    assert len(made.bench.records.page(SOMEBODY, None, None, None, 25).items) == 1
+
+    (case,) = made.bench.cases(asked.id)
+    made.bench.act(case, "approve")
+    found = made.look()
+    assert (found.state, made.contract().is_over, made.everybody.removed) == ("ended", True, 1)
+    assert made.cases().keys() == {OWED}
+    heard = len(made.everybody.suspensions)
+
+    pay(made)
+    assert made.look().state == "recovered"
+    assert (made.contract().is_over, len(made.everybody.suspensions)) == (True, heard)
+    assert made.cases() == {}
+
+
+def test_an_end_that_is_rejected_leaves_the_debt_to_people(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    made.later(14)
+    asked = made.later(17).amendment_id
+    (case,) = made.bench.cases(asked)
+    made.bench.act(case, "reject")
+    made.look()
+    found = made.later(1)
+
+    assert (found.state, found.suspended) == ("kept", True)
+    assert f"{asked} was withdrawn" in found.blocked_reason
+    pay(made)
+    assert (made.look().state, made.everybody.is_suspended) == ("recovered", False)
+
+
+def test_what_is_written_off_is_so_once_and_a_payment_after_all_lets_the_service_go_on(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.fail()
+    made.owe("in_2", 600)
+    made.later(14)
+    found = made.later(17)
+
+    assert (found.state, found.suspended, found.owed.amount) == ("written_off", True, 0)
+    assert made.everybody.written_off == ["in_1", "in_2"]
+    assert made.cases().keys() == {SERVICE}
+
+    made.everybody.ended |= {"in_1": "paid", "in_2": "paid"}
+    made.report(INVOICE_PAID)
+    assert (made.look().state, made.everybody.is_suspended) == ("recovered", False)
+    assert made.everybody.written_off == ["in_1", "in_2"]
+
+
+def test_what_is_kept_stays_as_it_is_until_it_is_paid(dunning: Make) -> None:
+    made = dunning(KEEP)
+    made.fail()
+    made.later(14)
+    found = made.later(60)
+    assert (found.state, found.suspended, made.everybody.changes) == ("kept", True, [])
+
+
+def test_a_policy_that_is_late_suspends_before_it_takes_the_last_step(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.owe()
+    made.clock.now += 90 * DAY
+    made.report(PAYMENT_FAILED)
+    assert (made.look().state, made.everybody.written_off) == ("suspended", [])
+    assert made.later(1).state == "written_off"
+
+
+def test_a_direct_debit_that_comes_back_is_owed_until_the_books_have_it_paid(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.give_back()
+    found = made.look()
+    assert (found.state, found.owed) == ("past_due", EUROS)
+    assert found.invoices[0].returned
+
+    made.later(14)
+    found = made.later(20)
+    assert (found.state, made.everybody.written_off) == ("kept", [])
+    assert "billing shows as paid what came back" in found.blocked_reason
+
+    made.everybody.books["in_9"] = Money(0, "EUR")
+    assert made.later(1).state == "recovered"
+    assert not made.everybody.is_suspended
+
+
+def test_a_pause_that_ends_leaves_a_service_suspended_that_is_owed_for(dunning: Make) -> None:
+    made = dunning(SUSPENDED)
+    made.bench.run(made.bench.ask(Pause(), effective="period_end"))
+    made.clock.now += 25 * DAY
+    made.look_at_amendments()
+    assert made.everybody.is_suspended
+    made.fail()
+    made.later(15)
+    assert made.found().suspended
+
+    made.bench.run(made.bench.ask(Resume(), key="resume", effective="period_end"))
+    made.clock.now += 40 * DAY
+    made.look_at_amendments()
+    assert made.contract().rest is None
+    assert made.everybody.is_suspended
+
+    pay(made)
+    made.look()
+    assert not made.everybody.is_suspended
+
+
+def test_a_service_that_is_paid_stays_suspended_while_its_contract_rests(dunning: Make) -> None:
+    made = dunning(SUSPENDED)
+    made.fail()
+    made.later(15)
+    made.bench.run(made.bench.ask(Pause(), effective="period_end"))
+    made.later(20)
+    pay(made)
+    assert (made.look().state, made.found().suspended, made.everybody.is_suspended) == ("recovered", False, True)
+
+
+def test_people_postpone_resume_and_end_what_follows_once_each(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    day = (made.clock() + 20 * DAY).date()
+    for _ in range(2):
+        assert made.decide("postpone", day).postponed_until == day
+    assert made.later(19).suspended is False
+    assert made.later(2).suspended
+
+    found = made.decide("resume", (made.clock() + 5 * DAY).date())
+    assert (found.state, found.suspended, made.everybody.is_suspended) == ("past_due", False, False)
+    assert made.later(6).suspended
+
+    found = made.decide("end")
+    assert (found.state, made.everybody.is_suspended) == ("kept", False)
+    assert made.later(60).suspended is False
+    decided = [(each.by, each.reason) for each in found.history if each.by]
+    assert decided == [("somebody", "agreed by phone")] * 3
+    pay(made)
+    assert made.look().state == "recovered"
+
+
+def test_what_cannot_be_decided_says_why(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    refused = [
+        (DunningAction("postpone", "why"), "say until which day; today is 2026-03-10"),
+        (DunningAction("resume", "why", made.clock().date()), "say until which day; today is 2026-03-10"),
+        (DunningAction("end", "why", made.clock().date()), "what is ended has no day: leave it out"),
+        (DunningAction("end", " "), "say why"),
+    ]
+    for wanted, reason in refused:
+        with pytest.raises(ProblemError) as error:
+            made.runs.decide(made.id, wanted, SOMEBODY)
+        assert [each.reason for each in error.value.errors] == [reason]
+    pay(made)
+    made.look()
+    with pytest.raises(ProblemError, match="recovered"):
+        made.runs.decide(made.id, DunningAction("end", "why"), SOMEBODY)
+
+
+def test_those_of_another_selling_company_and_partners_see_nothing_of_it(dunning: Make) -> None:
+    made = dunning("")
+    made.fail()
+    for entities, partner in (({"FR01"}, ""), ({"*"}, "reseller-nord")):
+        caller = Principal("x", "x", frozenset({"cases:act"}), frozenset(entities), "jti", 0.0, 0.0, partner=partner)
+        assert made.runs.records.page(caller, {}, None, 25).items == ()
+        with pytest.raises(ProblemError, match="There is no dunning"):
+            made.runs.decide(made.id, DunningAction("end", "why"), caller)
+
+
+def test_a_platform_that_is_away_is_waited_for_and_one_that_refuses_is_a_case(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    made.later(13.9)
+    made.everybody.target = "refuses"
+    found = made.later(0.2)
+    assert made.cases().keys() == {OWED, "payment_overdue:provisioning"}
+    assert made.cases()["payment_overdue:provisioning"].team == "support"
+    assert found.blocked_reason.startswith("provisioning: ")
+
+    made.everybody.target = "works"
+    made.clock.now += LOOK_AGAIN + timedelta(minutes=1)
+    assert (made.look().state, made.everybody.is_suspended) == ("suspended", True)
+    assert made.cases().keys() == {OWED, SERVICE}
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_a_look_that_is_cut_short_anywhere_is_done_again_once(dunning: Make, call: int) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    made.clock.now += 15 * DAY
+    made.everybody.breaks = call
+    made.look()
+    made.later(1)
+    made.everybody.breaks = 0
+    made.later(1)
+
+    assert (made.found().state, made.everybody.suspensions[-1], made.everybody.is_suspended) == (
+        "suspended",
+        True,
+        True,
+    )
+    assert len(set(made.everybody.heard)) == len(made.everybody.heard) == 1
+    assert [each.state for each in made.found().history] == ["past_due", "suspended"]
