@@ -13,6 +13,7 @@ class LineageRecord(msgspec.Struct, frozen=True):
     kind: str
     """What it is: `order`, `contract`, `amendment`, `renewal`, `correction`, `customer`, `case`, or an entry of the
     books."""
+    """What it is: `order`, `contract`, `amendment`, `renewal`, `dunning`, `customer`, `invoice`, `payment`, `case`."""
     id: str
     state: str = ""
     references: dict[str, str] = {}

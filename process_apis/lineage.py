@@ -41,6 +41,8 @@ from process_apis.records.database import (
     correction_states,
     corrections,
     customers,
+    dunning_states,
+    dunnings,
     events,
     matches,
     order_lines,
@@ -85,6 +87,7 @@ class _Rows:
         self.amendments: dict[str, sa.Row[Any]] = {}
         self.renewals: dict[str, sa.Row[Any]] = {}
         self.corrections: dict[str, sa.Row[Any]] = {}
+        self.dunnings: dict[str, sa.Row[Any]] = {}
         self.cases: dict[str, sa.Row[Any]] = {}
         self.of_customers: set[str] = set()
         """Customers of whom everything was asked for."""
@@ -116,6 +119,7 @@ class LineageReader:
             self._of_amendments(rows),
             self._of_renewals(rows),
             self._of_corrections(rows),
+            self._of_dunnings(rows),
             self._of_cases(rows),
             self._of_postings(rows),
         )
@@ -147,6 +151,8 @@ class LineageReader:
                 sa.or_(corrections.c.id == record, corrections.c.reference == record), self._visible(corrections)
             )
             self._add_postings(rows, postings.c.invoice_id.in_(of_correction))
+        of_dunning = sa.select(dunnings.c.order_id).where(self._unless_partner(dunnings.c.id == record))
+        self._add_orders(rows, orders.c.id.in_(of_dunning))
         if self._may("cases:read"):
             one = sa.select(cases).where(cases.c.id == record, self._visible(cases))
             for row in self._connection.execute(one):
@@ -172,6 +178,7 @@ class LineageReader:
             return
         of_amendment = sa.select(amendments.c.order_id).where(amendments.c.id == subject)
         of_renewal = sa.select(renewals.c.order_id).where(renewals.c.id == subject)
+        of_dunning = sa.select(dunnings.c.order_id).where(dunnings.c.id == subject)
         self._add_orders(
             rows,
             sa.or_(
@@ -179,6 +186,7 @@ class LineageReader:
                 orders.c.deal_id == subject,
                 orders.c.id.in_(of_amendment),
                 orders.c.id.in_(of_renewal),
+                orders.c.id.in_(of_dunning),
             ),
         )
         of_correction = sa.select(corrections.c.invoice_id).where(corrections.c.id == subject)
@@ -249,12 +257,18 @@ class LineageReader:
             )
             found = self._connection.execute(asked.order_by(corrections.c.seq).limit(MOST_ROWS))
             rows.corrections |= {row.id: row for row in found}
+            debts = sa.select(dunnings).where(dunnings.c.order_id.in_(set(rows.orders)), self._visible(dunnings))
+            found = self._connection.execute(
+                debts.where(dunnings.c.times > 0).order_by(dunnings.c.seq).limit(MOST_ROWS)
+            )
+            rows.dunnings |= {row.id: row for row in found}
         if self._may("cases:read") and not self._is_partner:
             subjects = {
                 *rows.orders,
                 *rows.amendments,
                 *rows.renewals,
                 *rows.corrections,
+                *rows.dunnings,
                 *rows.of_customers,
                 *(row.deal_id for row in rows.orders.values()),
                 *(f"{row.kind}:{row.id}" for row in rows.postings.values()),
@@ -334,6 +348,16 @@ class LineageReader:
                 why = f": {each.reason}" if each.reason else ""
                 words = f"{what} is {each.state.replace('_', ' ')}{by}{why}"
                 yield LineageEntry(datetime.fromisoformat(each.at), OWN, words, ids, row.correlation_id)
+    def _of_dunnings(self, rows: _Rows) -> Iterator[LineageEntry]:
+        """Yield each state that what a contract owes has come to, and who has decided it."""
+        states = sa.select(dunning_states).where(dunning_states.c.dunning_id.in_(set(rows.dunnings)))
+        for each in self._connection.execute(states.order_by(dunning_states.c.seq).limit(MOST_ROWS)):
+            row = rows.dunnings[each.dunning_id]
+            owed = f", {Money(each.owed, row.currency)} owed" if each.owed else ""
+            by = f", by {each.decided_by}: {each.reason}" if each.decided_by else ""
+            words = f"what the contract owes is {each.state.replace('_', ' ')}{owed}{by}"
+            ids = (row.id, row.contract_id)
+            yield LineageEntry(datetime.fromisoformat(each.at), OWN, words, ids, row.correlation_id)
 
     def _of_postings(self, rows: _Rows) -> Iterator[LineageEntry]:
         for row in sorted(rows.postings.values(), key=lambda each: (each.kind, each.seq)):
@@ -414,6 +438,8 @@ class LineageReader:
             yield LineageRecord("renewal", row.id, row.state, {row.crm: row.deal_id} if row.deal_id else {})
         for row in rows.corrections.values():
             yield LineageRecord("correction", row.id, row.state, {row.billing: row.reference} if row.reference else {})
+        for row in rows.dunnings.values():
+            yield LineageRecord("dunning", row.id, row.state)
         for row in rows.cases.values():
             yield LineageRecord("case", row.id, row.state)
 
@@ -442,7 +468,7 @@ class LineageReader:
 
 def is_ours(record: str) -> bool:
     """Return whether an id is one of ours, which no platform has as its own."""
-    return any(is_identifier(record, each) for each in ("ord", "con", "cus", "cas", "amd", "rnw"))
+    return any(is_identifier(record, each) for each in ("ord", "con", "cus", "cas", "amd", "rnw", "dun"))
 
 
 def _money(row: sa.Row[Any], amount: int | None) -> str:

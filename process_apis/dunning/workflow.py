@@ -158,8 +158,9 @@ class DunningLooks(DBOSConfiguredInstance):
         if row.customer_id == contract.customer_id:
             return contract
         known = customers.last_seen(self._context.database, row.customer_id)
-        reference = known.references.get(self._billing(row), "") if known else ""
-        return msgspec.structs.replace(contract, customer_id=row.customer_id, references={"customer": reference})
+        reference = known.references.get(self._billing(row)) if known else None
+        references = {"customer": reference} if reference else {}
+        return msgspec.structs.replace(contract, customer_id=row.customer_id, references=references)
 
     def _returned(self, row: sa.Row[Any]) -> list[OpenInvoice]:
         """Return what is due again for direct debits that came back: what the ERP has open of their invoices, once that

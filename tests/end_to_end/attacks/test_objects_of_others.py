@@ -12,11 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
+import stripe
 
 from canonical.catalogue_sync import CatalogueSync
 from canonical.corrections import Correction
 from canonical.customer_merges import CustomerMergeSummary
 from canonical.drift import Drift
+from canonical.dunning import Dunning
 from canonical.ids import utc_now
 from canonical.mass_changes import MassChange
 from canonical.orders import Order, Page
@@ -49,6 +51,8 @@ BODIES: dict[str, object] = {
     "finance_decide_approval": {"decision": "approve"},
     **dict.fromkeys(("finance_preview_correction", "support_preview_correction"), WRITES_OFF),
     **dict.fromkeys(("finance_request_correction", "support_propose_correction"), WRITES_OFF | {"key": "theirs"}),
+    "finance_act_on_dunning": {"action": "end", "reason": "it is not ours"},
+    "support_act_on_dunning": {"action": "end", "reason": "it is not ours"},
 }
 
 
@@ -90,6 +94,7 @@ def target(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Ge
     ids["invoice_id"] = contract_of(order).references["invoice"]
     ids["correction_id"] = credited(running, ids["invoice_id"]).id
     ids["merge_id"] = merged(running, account).id
+    ids["dunning_id"] = owing(running, order).id
     ids["renewal_id"] = ending(running, order, tmp_path_factory.mktemp("governed")).id
     yield Target(order, event, case_id=running.cases_of(waiting.id)[0].id, **ids)
     running.children["process"].stop()
@@ -124,6 +129,33 @@ def merged(environment: Environment, account: str) -> CustomerMergeSummary:
         return next((each for each in found.items if each.merged_account_id == account), None)
 
     return wait_until(look, 20, "the record of the merge")
+
+
+def owing(environment: Environment, order: Order) -> Dunning:
+    """Let a payment of the order's contract fail. Return what it owes."""
+    billed, api = contract_of(order).references, environment.stripe.v1
+    (card,) = api.customers.payment_methods.list(billed["customer"]).data
+    url = f"{environment.sandbox.url('control')}/billing/payment_methods/{card.id}"
+    httpx.post(url, json={"code": "insufficient_funds"}).raise_for_status()
+    (line, *_) = api.invoices.line_items.list(billed["invoice"]).data
+    of_contract: Any = {
+        "customer": billed["customer"],
+        "subscription": line.parent.subscription_item_details.subscription,
+    }
+    price: Any = {"currency": "eur", "product": line.pricing.price_details.product, "unit_amount": 10000}
+    once: Any = {"pricing": {"price": api.prices.create(price).id}, "quantity": 1}
+    api.invoice_items.create(of_contract | once)
+    made = api.invoices.create(of_contract | {"pending_invoice_items_behavior": "include"}).id
+    api.invoices.finalize_invoice(made)
+    with pytest.raises(stripe.CardError):
+        api.invoices.pay(made)
+    path = f"/finance/v1/dunnings?customer_id={order.customer_id}"
+
+    def look() -> Dunning | None:
+        found: Page[Dunning] = environment.channels.get("finance-app", path, Page[Dunning])
+        return next(iter(found.items), None)
+
+    return wait_until(look, 30, "what the contract owes")
 
 
 def ending(environment: Environment, order: Order, folder: Path) -> Renewal:

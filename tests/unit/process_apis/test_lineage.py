@@ -20,6 +20,7 @@ from process_apis import lineage
 from process_apis.events import log
 from process_apis.lineage import WORDS
 from process_apis.records import cross_references, customers
+from process_apis.records.dunnings import Dunnings, dunning_id
 from process_apis.records.renewals import Renewals, renewal_id
 from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import LINES, SOMEBODY, TestClock, contract_of
@@ -171,6 +172,28 @@ def test_the_end_of_a_term_and_what_became_of_it_are_in_it(sold: Sold) -> None:
     assert of_partner
     assert not any(renewal in each.records for each in of_partner.entries)
     assert sold.tell(renewal, PARTNER) is None
+
+
+def test_what_a_contract_owes_and_what_people_decided_is_in_it_and_in_no_partners(sold: Sold) -> None:
+    records = Dunnings(sold.context.database, sold.clock)
+    records.notice(sold.contract, sold.customer, sold.order, "DE01", "EUR", "cor_9")
+    key = dunning_id(sold.contract, sold.customer)
+    with records.at(key) as one:
+        one.enter("past_due", next_attempt_at=None, owed=11900, times=1)
+        one.enter("kept", next_attempt_at=None, by="kim", reason="pays in May")
+
+    for record in (key, sold.contract):
+        found = sold.tell(record)
+        assert found
+        assert ("dunning", key, "kept") in [(each.kind, each.id, each.state) for each in found.records]
+        assert [each.words for each in found.entries if key in each.records] == [
+            "what the contract owes is past due, 119.00 EUR owed",
+            "what the contract owes is kept, 119.00 EUR owed, by kim: pays in May",
+        ]
+    of_partner = sold.tell(sold.contract, PARTNER)
+    assert of_partner
+    assert not any(key in each.records for each in of_partner.entries)
+    assert sold.tell(key, PARTNER) is None
 
 
 def test_as_of_a_moment_nothing_later_is_shown(sold: Sold) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from canonical.amendments import Cancel, Pause, Resume
+from canonical.amendments import Cancel, Pause, Resume, Transfer
 from canonical.cases import Finding
 from canonical.dunning import DunningAction
 from canonical.events import (
@@ -25,7 +25,8 @@ from policies.problems import ProblemError
 from process_apis.amendments.contract import timeline
 from process_apis.dunning.workflow import LOOK_AGAIN
 from process_apis.records.amendments import OURS
-from tests.support.amendment_bench import BUYER
+from process_apis.records.renewals import Renewals
+from tests.support.amendment_bench import BUYER, OTHER, is_customer
 from tests.support.dunning_bench import CANCEL, DAY, EUROS, KEEP, SUSPENDED, WRITE_OFF, DunningBench, Make
 from tests.support.process_context import SOMEBODY
 
@@ -312,6 +313,36 @@ def test_a_service_that_is_paid_stays_suspended_while_its_contract_rests(dunning
     made.later(20)
     pay(made)
     assert (made.look().state, made.found().suspended, made.everybody.is_suspended) == ("recovered", False, True)
+
+
+def test_what_the_former_customer_owes_suspends_nothing_of_who_has_the_contract_now(dunning: Make) -> None:
+    made = dunning(SUSPENDED)
+    is_customer(made.bench, OTHER)
+    made.fail()
+    made.later(15)
+    asked = made.bench.ask(Transfer(OTHER.id), key="moves", effective="period_end")
+    made.bench.run(asked)
+    (case,) = made.bench.cases(asked)
+    made.bench.act(case, "approve")
+    found = made.later(10)
+
+    assert made.contract().contract.customer_id == OTHER.id
+    assert (found.state, found.suspended, made.everybody.is_suspended) == ("ended", False, False)
+    assert "another customer has the contract" in found.blocked_reason
+    assert made.cases().keys() == {OWED}
+    assert state_of_contract(made) == "active"
+    pay(made)
+    assert made.look().state == "recovered"
+
+
+def test_a_contract_that_owes_is_not_renewed_before_its_last_call(dunning: Make) -> None:
+    made = dunning("")
+    made.fail()
+    row, renewals = made.runs.records.row(made.id), Renewals(made.context.database, made.clock)
+    assert renewals.open_case(row) == made.cases()[OWED].id
+    pay(made)
+    made.look()
+    assert renewals.open_case(row) == ""
 
 
 def test_people_postpone_resume_and_end_what_follows_once_each(dunning: Make) -> None:
