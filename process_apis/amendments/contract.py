@@ -369,12 +369,20 @@ def _versions(found: RunningContract) -> tuple[ContractVersion, ...]:
 
 
 def _with_debts(found: RunningContract, versions: Iterable[ContractVersion]) -> Iterator[ContractVersion]:
-    """Yield versions, of which that of now is past due where it runs and something is owed for it."""
+    """Yield versions, of which that of now is past due where it runs and something is owed for it, from when on that
+    was to be paid."""
     made = tuple(versions)
-    present = _counting(made, found.read_at)
+    present, owed = _counting(made, found.read_at), found.owing
     for each in made:
-        is_late = each is present and each.state == "active" and found.owing is not None
-        yield msgspec.structs.replace(each, state="past_due") if is_late else each
+        if owed is None or each is not present or each.state != "active":
+            yield each
+            continue
+        if each.since < owed.since:
+            yield each
+        late = max(each.since, owed.since)
+        yield msgspec.structs.replace(
+            each, state="past_due", since=late, deltas=() if late > each.since else each.deltas
+        )
 
 
 def _with_holders(found: RunningContract, versions: Iterable[ContractVersion]) -> Iterator[ContractVersion]:

@@ -30,6 +30,7 @@ from tests.support.amendment_bench import BUYER, OTHER, is_customer
 from tests.support.dunning_bench import CANCEL, DAY, EUROS, KEEP, SUSPENDED, WRITE_OFF, DunningBench, Make
 from tests.support.process_context import SOMEBODY
 
+MRR = Money(29_950, "EUR")
 OWED, SERVICE = "payment_overdue:invoices", "service_suspended:service"
 
 
@@ -57,6 +58,10 @@ def test_a_failed_payment_is_shown_everywhere_until_it_is_paid(dunning: Make) ->
         " Next: billing tries again on 2026-03-11 12:00 UTC."
     )
     assert made.shown() == ("past_due", "119.00 EUR past due since 2026-03-10")
+    contract = made.contract()
+    versions = timeline(made.bench.records, contract, contract.read_at - DAY)
+    assert [(each.state, each.mrr) for each in versions.versions] == [("active", MRR), ("past_due", MRR)]
+    assert versions.present == versions.versions[0]
     assert state_of_contract(made) == "past_due"
 
     pay(made)
