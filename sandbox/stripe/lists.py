@@ -75,6 +75,8 @@ class Lists:
         for key in params:
             if key not in PAGING and key not in filters:
                 raise invalid(f"Received unknown parameter: {key}", key, "parameter_unknown")
+        if len(params.get("types", ())) > MOST_TYPES:
+            raise invalid(f"You may only specify up to {MOST_TYPES} types.", "types")
         found = [each for each in self.account.all(kind) if _matches(each, params)]
         found.reverse()
         return self.cut(kind, url, found, params)
@@ -166,8 +168,6 @@ def _fits(thing: Object, name: str, wanted: Any) -> bool:
         case "lookup_keys", _:
             return thing["lookup_key"] in wanted
         case "types", _:
-            if len(wanted) > MOST_TYPES:
-                raise invalid(f"You may only specify up to {MOST_TYPES} types.", "types")
             return thing["type"] in wanted
         case "ids", _:
             return thing["id"] in wanted

@@ -14,7 +14,7 @@ from sandbox.stripe import control
 from tests.end_to_end.peers.test_stripe_disputes import asked
 from tests.end_to_end.peers.test_stripe_payments import DAY
 from tests.support.stripe_account import StripeAccount
-from tests.support.stripe_shop import SEPTEMBER, Shop
+from tests.support.stripe_shop import AUGUST, SEPTEMBER, Shop
 
 RENEWED = SEPTEMBER + timedelta(hours=2)
 """When the second invoice has been finalized and tried for the first time."""
@@ -204,3 +204,30 @@ def test_the_control_port_shows_and_checks_the_settings(account: StripeAccount) 
         shown = http.get("/billing/retries").json()
     assert shown == {"days": [2, 4], "subscription": "canceled", "invoice": "open"}
     assert asked(account, "/billing/payment_methods/pm_1", code="lost_card").status_code == 404
+
+
+def test_an_invoice_that_is_sent_makes_its_subscription_past_due_with_its_day_until_it_is_paid(
+    account: StripeAccount,
+) -> None:
+    shop = Shop(account.api)
+    subscription = shop.subscribe(shop.price(10_000), collection_method="send_invoice", days_until_due=10)
+    (invoice,) = shop.invoices()
+
+    def status() -> str:
+        return account.api.v1.subscriptions.retrieve(subscription.id).status
+
+    shop.until(AUGUST + timedelta(days=9))
+    before = status()
+    shop.until(AUGUST + timedelta(days=11))
+    late, (changed, *_) = status(), shop.events("customer.subscription.updated")[::-1]
+    account.api.v1.invoices.pay(str(invoice.id), {"paid_out_of_band": True})
+
+    assert (before, late, status()) == ("active", "past_due", "active")
+    assert (changed["object"]["status"], changed["previous_attributes"]) == ("past_due", {"status": "active"})
+
+
+def test_a_list_of_events_takes_no_more_than_twenty_types(account: StripeAccount) -> None:
+    types = [f"invoice.kind_{each}" for each in range(21)]
+    assert account.api.v1.events.list({"types": types[:20]}).data == []
+    with pytest.raises(stripe.InvalidRequestError, match="up to 20 types"):
+        account.api.v1.events.list({"types": types})
