@@ -55,6 +55,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
     return Capability(
         "dunning",
         reactions=reactions(runs),
+        is_made={PAYMENT_FAILED: runs.is_noticed},
         due=[Due(runs.agenda, runs.begin, runs.in_hand)],
         cases=CaseOwner(KINDS, runs.act, closed_by_action=False),
         routes=routes(runs),

@@ -20,7 +20,7 @@ from process_apis.amendments.contract import order_of
 from process_apis.dunning.workflow import DunningLooks
 from process_apis.records.amendments import Amendments
 from process_apis.records.database import dunnings as dunnings_table
-from process_apis.records.dunnings import Dunnings, OneDunning
+from process_apis.records.dunnings import Dunnings, OneDunning, dunning_id
 from process_apis.runtime.agenda import Agenda
 from process_apis.runtime.capability import Next
 from process_apis.runtime.context import WorkflowContext
@@ -55,6 +55,12 @@ class DunningRuns:
             self._notice(event)
         else:
             self.may_be_settled(event, correlation_id)
+
+    def is_noticed(self, event: Event) -> bool:
+        """Return whether the dunning is there that a failure of a payment makes, or none is to be."""
+        contract, customer = event.data.get("contract", ""), event.data.get("customer", "")
+        is_ours = bool(customer and order_of(self._context, contract))
+        return not is_ours or self.records.is_known(dunning_id(contract, customer))
 
     def went_back(self, event: Event, correlation_id: str) -> None:
         """Look at a contract of which a payment came back. A refund is no debt: it may settle one."""

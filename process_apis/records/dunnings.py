@@ -166,6 +166,10 @@ class Dunnings:
         with self._engine.connect() as connection:
             return connection.execute(ROW, {"of": dunning_id}).one()
 
+    def is_known(self, dunning_id: str) -> bool:
+        with self._engine.connect() as connection:
+            return connection.execute(ROW, {"of": dunning_id}).one_or_none() is not None
+
     def is_disputed(self, contract_id: str) -> bool:
         """Return whether a payment of an invoice of a contract is disputed, and that is to be answered."""
         with self._engine.connect() as connection:

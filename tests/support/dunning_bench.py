@@ -134,13 +134,16 @@ class DunningBench:
 
     def report(self, kind: str, subject: str = "in_1", **data: str) -> None:
         """Let billing report something of the contract, as a new event."""
+        self.dispatcher.take(self.event(kind, subject, **data), "cor_1")
+
+    def event(self, kind: str, subject: str = "in_1", **data: str) -> Event:
+        """Return a new event of billing about the contract."""
         self.told += 1
         about = {"contract": self.bench.contract_id, "customer": BUYER.id, "legal_entity": "DE01"}
         source = "billing/stripe"
-        event = Event(
+        return Event(
             id=f"evt_{self.told}", source=source, type=kind, subject=subject, time=self.clock(), data=about | data
         )
-        self.dispatcher.take(event, "cor_1")
 
     def fail(self, key: str = "in_1", cents: int = 11_900, **facts: Any) -> Dunning:
         self.owe(key, cents, **facts)

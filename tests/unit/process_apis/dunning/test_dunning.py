@@ -99,6 +99,15 @@ def test_what_is_told_of_a_contract_that_is_none_of_ours_is_left_alone(dunning: 
     made = dunning("")
     made.report(PAYMENT_FAILED, contract="con_of_another")
     assert made.runs.agenda.due(10) == []
+    assert made.runs.is_noticed(made.event(PAYMENT_FAILED, contract="con_of_another"))
+
+
+def test_a_failure_whose_dunning_was_lost_is_one_that_a_replay_makes_again(dunning: Make) -> None:
+    made = dunning("")
+    event = made.event(PAYMENT_FAILED)
+    assert not made.runs.is_noticed(event)
+    made.fail()
+    assert made.runs.is_noticed(event)
 
 
 def test_the_service_is_suspended_after_its_days_and_goes_on_once_all_is_paid(dunning: Make) -> None:
