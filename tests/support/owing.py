@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
-from canonical.amendments import ContractSummary
 from canonical.cases import Case
 from canonical.dunning import Dunning
 from canonical.orders import Order, Page
@@ -18,6 +18,7 @@ from policies.catalogue.model import SHIPPED
 from sandbox.salesperson import SaleLine, close_deal, open_deal
 from tests.support.amending import contract_of
 from tests.support.environment import Environment
+from tests.support.partners import NORD
 from tests.support.platforms import proteus, wait_until
 
 DECLINED = "pm_card_visa_chargeDeclinedInsufficientFunds"
@@ -38,13 +39,24 @@ def governed(folder: Path, templates: Path, policy: str) -> Environment:
     return Environment(folder, templates, variables=variables, virtual_time=True)
 
 
+class State(msgspec.Struct, frozen=True):
+    """What every channel says of a contract."""
+
+    id: str
+    state: str
+
+
 class Debtor:
     """A customer with a contract of 1,190.00 EUR a year, whose card its bank refuses."""
 
-    def __init__(self, environment: Environment, name: str, payment_method: str = DECLINED) -> None:
+    def __init__(
+        self, environment: Environment, name: str, payment_method: str = DECLINED, account: str | None = None
+    ) -> None:
+        """With `account`, the customer has a contract already: this is another one of it."""
         self.environment = environment
-        sale = environment.sale(name, lines=(SaleLine("SEAT", 10, 100.0),), payment_method=payment_method)
-        _, self.deal = open_deal(environment.crm, sale, environment.wait(timedelta()).date())
+        lines = (SaleLine("SEAT", 10, 100.0),)
+        sale = environment.sale(name, lines=lines, payment_method=payment_method, partner=NORD)
+        self.account, self.deal = open_deal(environment.crm, sale, environment.wait(timedelta()).date(), account)
         close_deal(environment.crm, self.deal)
         self.order: Order = environment.order_in(self.deal, "active")
         contract = contract_of(self.order)
@@ -67,6 +79,11 @@ class Debtor:
         card = self.stripe.payment_methods.attach("pm_card_visa", {"customer": self.customer})
         self.stripe.customers.update(self.customer, {"invoice_settings": {"default_payment_method": card.id}})
 
+    def tell_again(self, *types: str) -> None:
+        """Let billing send all events of some types once more, the newest first."""
+        for each in self.stripe.events.list({"types": list(types), "limit": 100}).data:
+            self.control(f"events/{each.id}")
+
     def days(self, count: int) -> None:
         """Let days pass, a few at a time, so that all that is due is done at its time."""
         while count > 0:
@@ -78,7 +95,7 @@ class Debtor:
     def found(self) -> Dunning | None:
         path = f"/finance/v1/dunnings?customer_id={self.order.customer_id}"
         rows = self.environment.channels.get("finance-app", path, Page[Dunning]).items
-        return next(iter(rows), None)
+        return next((each for each in rows if each.contract_id == self.contract), None)
 
     def dunning(self, *states: str, also: Callable[[Dunning], bool] = lambda _: True) -> Dunning:
         """Return the contract's dunning with its history, once it is in one of some states."""
@@ -113,10 +130,11 @@ class Debtor:
         return str(self.environment.shown(self.deal, state)["TiergateDetail__c"] or "")
 
     def contract_is(self, state: str) -> None:
-        """Check that the contract is found by its state."""
-        path = f"/sales/v1/contracts?customer_id={self.order.customer_id}"
-        (row,) = self.environment.channels.get("sales-app", path, Page[ContractSummary]).items
-        assert row.state == state
+        """Check that the contract has a state for sales, and for the customer's partner."""
+        of_customer = f"contracts?customer_id={self.order.customer_id}"
+        for client, channel in (("sales-app", "sales/v1"), (NORD, "partners/v2")):
+            found = self.environment.channels.get(client, f"/{channel}/{of_customer}", Page[State]).items
+            assert [each.state for each in found if each.id == self.contract] == [state]
 
     def until_suspended(self, *, suspended: bool) -> None:
         what = f"the service of {self.order.name} is {'' if suspended else 'not '}suspended"

@@ -53,6 +53,31 @@ def test_a_payment_fails_is_tried_again_and_recovers(later: Environment) -> None
     assert [each.state for each in over.history] == ["past_due", "recovered"]
     assert not later.is_suspended(debtor.order.id)
 
+    debtor.tell_again("invoice.payment_failed", "customer.subscription.updated", "invoice.paid")
+    debtor.days(1)
+    assert debtor.dunning("recovered").history == over.history
+    debtor.until_cases(over)
+    debtor.contract_is("active")
+
+
+def test_of_two_contracts_of_a_customer_the_one_that_is_paid_goes_on(later: Environment) -> None:
+    first = Debtor(later, "Owes For One")
+    second = Debtor(later, "Owes For One", account=first.account)
+    assert first.order.customer_id == second.order.customer_id
+    first.dunning("past_due")
+    second.dunning("past_due")
+    second.stripe.invoices.pay(second.invoice, {"paid_out_of_band": True})
+    second.dunning("recovered")
+    first.days(15)
+
+    first.until_suspended(suspended=True)
+    assert not later.is_suspended(second.order.id)
+    first.contract_is("past_due")
+    second.contract_is("active")
+    first.stripe.invoices.void_invoice(first.invoice)
+    first.until_suspended(suspended=False)
+    first.until_cases(first.dunning("recovered"))
+
 
 def test_the_service_is_suspended_after_its_days_and_goes_on_once_it_is_paid(later: Environment) -> None:
     debtor = Debtor(later, "Is Suspended")
