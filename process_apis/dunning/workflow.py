@@ -201,7 +201,7 @@ class DunningLooks(DBOSConfiguredInstance):
         """Let the service be suspended, or go on, as is said. One that rests stays suspended, and of one that is over
         the target takes back everything by itself."""
         with self._records.at(row.id) as one:
-            if one.row.turn == row.turn:  # else people have decided meanwhile, and it is looked at again
+            if one.row.turn == row.turn:  # else people have decided meanwhile, and another look follows
                 one.turn(suspended=said.suspended)
             turned = one.row
         if turned.reported_turn == turned.turn:
@@ -219,7 +219,7 @@ class DunningLooks(DBOSConfiguredInstance):
         return row.customer_id != found.contract.customer_id and found.is_suspended
 
     def _keep(self, row: sa.Row[Any], now: Standing, said: Verdict, known: dict[str, Any]) -> None:
-        """Keep where a dunning stands, and show it to who has to know. It is looked at again if that is cut short."""
+        """Keep where a dunning stands, and show it to who has to know. Another look follows where that is cut short."""
         context = self._context
         changes: dict[str, Any] = known | {"owed": now.sum.amount, "since": now.since and now.since.isoformat()}
         if now.owed:

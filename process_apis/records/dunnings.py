@@ -205,7 +205,7 @@ def dunning_id(contract_id: str, customer_id: str) -> str:
 
 
 def invoices_of(row: sa.Row[Any]) -> tuple[OpenInvoice, ...]:
-    """Return the invoices that were owed when a dunning was looked at last; of one that is over, before that."""
+    """Return the invoices that were owed at the last look; of one that is over, before that."""
     return _INVOICES.decode(row.invoices)
 
 

@@ -120,7 +120,7 @@ class DunningBench:
         engine = Engine(EngineSettings("sqlite://", "test"), self.context.database, bench.clock)
         self.runs = DunningRuns(self.context, engine)
         self.dispatcher = Dispatcher(self.context, {"dunning": reactions(self.runs)})
-        self.told = 0
+        self.reports = 0
 
     # ---- what billing has, and reports
 
@@ -138,11 +138,11 @@ class DunningBench:
 
     def event(self, kind: str, subject: str = "in_1", **data: str) -> Event:
         """Return a new event of billing about the contract."""
-        self.told += 1
+        self.reports += 1
         about = {"contract": self.bench.contract_id, "customer": BUYER.id, "legal_entity": "DE01"}
         source = "billing/stripe"
         return Event(
-            id=f"evt_{self.told}", source=source, type=kind, subject=subject, time=self.clock(), data=about | data
+            id=f"evt_{self.reports}", source=source, type=kind, subject=subject, time=self.clock(), data=about | data
         )
 
     def fail(self, key: str = "in_1", cents: int = 11_900, **facts: Any) -> Dunning:

@@ -137,7 +137,7 @@ def owing(environment: Environment, order: Order) -> Dunning:
     (card,) = api.customers.payment_methods.list(billed["customer"]).data
     url = f"{environment.sandbox.url('control')}/billing/payment_methods/{card.id}"
     httpx.post(url, json={"code": "insufficient_funds"}).raise_for_status()
-    (line, *_) = api.invoices.line_items.list(billed["invoice"]).data
+    line: Any = api.invoices.line_items.list(billed["invoice"]).data[0]
     of_contract: Any = {
         "customer": billed["customer"],
         "subscription": line.parent.subscription_item_details.subscription,

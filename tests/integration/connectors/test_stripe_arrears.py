@@ -1,4 +1,4 @@
-"""What the Stripe connector says of invoices that are not paid: how they are collected, and what is told of it."""
+"""What the Stripe connector says of invoices that are not paid: how they are collected, and what is reported of it."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_a_failed_payment_says_how_often_it_was_tried_why_it_failed_and_when_it_
         (second,) = await left(made, contract)
         assert second.next_attempt_at
         assert (second.attempts, second.next_attempt_at > first.next_attempt_at) == (2, True)
-        told = await reported(made, PAYMENT_FAILED, COLLECTION_CHANGED)
-        assert told[:2] == [(PAYMENT_FAILED, first.id), (COLLECTION_CHANGED, contract.id)]
+        events = await reported(made, PAYMENT_FAILED, COLLECTION_CHANGED)
+        assert events[:2] == [(PAYMENT_FAILED, first.id), (COLLECTION_CHANGED, contract.id)]
 
         bank_says(account, None)
         account.wait(4 * DAY)
@@ -104,7 +104,7 @@ def test_a_direct_debit_on_its_way_is_not_overdue_and_is_once_it_has_failed(
     run_over(account, tmp_path, act)
 
 
-def test_an_invoice_that_is_sent_is_overdue_with_its_day_and_that_is_told(
+def test_an_invoice_that_is_sent_is_overdue_with_its_day_and_that_is_reported(
     account: StripeAccount, tmp_path: Path
 ) -> None:
     async def act(made: Bench[Billing]) -> None:
@@ -163,7 +163,7 @@ def test_more_types_of_events_than_a_list_takes_are_read_in_the_order_in_which_t
         account.wait(10)
         account.api.v1.invoices.pay(contract.references["invoice"])
 
-        told = await reported(made, PAYMENT_FAILED, MEANS_ATTACHED, INVOICE_PAID)
-        assert [kind for kind, _ in told] == [PAYMENT_FAILED, MEANS_ATTACHED, INVOICE_PAID]
+        events = await reported(made, PAYMENT_FAILED, MEANS_ATTACHED, INVOICE_PAID)
+        assert [kind for kind, _ in events] == [PAYMENT_FAILED, MEANS_ATTACHED, INVOICE_PAID]
 
     run_over(account, tmp_path, act)

@@ -207,7 +207,7 @@ class DebtLives(RuleBasedStateMachine):
             self.heard_at_the_end = len(self.everybody.suspensions)
 
     def teardown(self) -> None:
-        """Let everything be told, and every platform work: all say the same of what is owed."""
+        """Let everything be reported, and every platform work: all say the same of what is owed."""
         try:
             if hasattr(self, "made"):
                 self._end()
