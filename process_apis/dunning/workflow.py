@@ -284,14 +284,13 @@ class DunningLooks(DBOSConfiguredInstance):
 
     def _without_order(self, row: sa.Row[Any], reason: str) -> None:
         """End the dunning of an order that is given up: what was invoiced for it is left to finance."""
-        if row.state in CLOSED or row.state == "noticed":
-            with self._records.at(row.id) as one:
-                one.note(next_attempt_at=None)
-            return
         with self._records.at(row.id) as one:
-            one.turn(suspended=False)
-            one.enter("ended", next_attempt_at=self._context.clock() + LOOK_AGAIN, blocked_reason=reason)
-        self._context.cases.resolve(row.id, reason, SERVICE)
+            if row.state in OWED_IN:
+                one.turn(suspended=False)
+                one.enter("ended", next_attempt_at=None, blocked_reason=reason)
+            else:
+                one.note(next_attempt_at=None)
+        self._context.cases.end(row.id, reason, KINDS)
 
     def _stop(self, row: sa.Row[Any], finding: Finding) -> None:
         """Leave to people what a platform or the contract refuses, and try it again later."""

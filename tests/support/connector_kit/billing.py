@@ -160,6 +160,32 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
             assert (await self._first_invoice(f"midnight-{place}", PRICE)).issued_on == at.date()
 
     @behaviour
+    async def what_is_left_to_be_paid_is_said_until_it_is_given_up_and_that_is_done_once(self) -> None:
+        for price in (*samples.PRICES, *WRITTEN_OTHERWISE):
+            contract = await self.bench.settled(await self._start(f"owes-{price.currency}", price))
+            assert isinstance(contract, Contract)
+            (key,) = await self.subject.invoices(contract.id)
+            owed = await self.bench.settled(lambda key=key: self.connector.invoice(key))
+            (left,) = await self.bench.settled(lambda contract=contract: self.connector.open_invoices(contract))
+            assert (left.id, left.due, left.is_overdue, left.returned) == (key, owed.balance, False, False)
+            for _ in range(2):
+                await self.bench.settled(lambda key=key: self.connector.write_off_invoice(key))
+            assert await self.bench.settled(lambda contract=contract: self.connector.open_invoices(contract)) == ()
+            given_up = await self.bench.settled(lambda key=key: self.connector.invoice(key))
+            assert given_up.state == "uncollectible"
+        fault = await self.bench.fault(lambda: self.connector.write_off_invoice("in_none"))
+        assert isinstance(fault, NotFound), repr(fault)
+
+    @behaviour
+    async def what_is_paid_is_not_left_and_is_not_given_up(self) -> None:
+        paid = await self._first_invoice("pays", PRICE, payment_method="pm_card_visa")
+        started = await self.bench.settled(await self._start("pays", PRICE, payment_method="pm_card_visa"))
+        assert isinstance(started, Contract)
+        assert await self.bench.settled(lambda: self.connector.open_invoices(started)) == ()
+        await self.bench.settled(lambda: self.connector.write_off_invoice(paid.id))
+        assert (await self.bench.settled(lambda: self.connector.invoice(paid.id))).state == "paid"
+
+    @behaviour
     async def a_credit_note_of_what_is_due_is_read_as_it_was_issued_and_voided(self) -> None:
         for price in (*samples.PRICES, *WRITTEN_OTHERWISE):
             invoice = await self._first_invoice(f"due-{price.currency}", price)

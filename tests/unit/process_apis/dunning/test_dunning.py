@@ -25,6 +25,7 @@ from policies.problems import ProblemError
 from process_apis.amendments.contract import timeline
 from process_apis.dunning.workflow import LOOK_AGAIN
 from process_apis.records.amendments import OURS
+from process_apis.records.database import orders
 from process_apis.records.renewals import Renewals
 from tests.support.amendment_bench import BUYER, OTHER, is_customer
 from tests.support.dunning_bench import CANCEL, DAY, EUROS, KEEP, SUSPENDED, WRITE_OFF, DunningBench, Make
@@ -347,6 +348,21 @@ def test_what_the_former_customer_owes_suspends_nothing_of_who_has_the_contract_
     assert state_of_contract(made) == "active"
     pay(made)
     assert made.look().state == "recovered"
+
+
+def test_what_was_invoiced_for_an_order_that_is_given_up_is_left_to_finance(dunning: Make) -> None:
+    made = dunning(SUSPENDED)
+    made.fail()
+    made.later(15)
+    heard = len(made.everybody.suspensions)
+    with made.context.database.begin() as connection:
+        connection.execute(orders.update().values(state="cancelled"))
+    found = made.later(1)
+
+    assert (found.state, found.suspended, found.blocked_reason) == ("ended", False, "its order is cancelled")
+    assert (made.cases(), len(made.everybody.suspensions)) == ({}, heard)
+    made.report(PAYMENT_FAILED)
+    assert made.look().state == "ended"
 
 
 def test_a_contract_that_owes_is_not_renewed_before_its_last_call(dunning: Make) -> None:
