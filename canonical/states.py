@@ -1,7 +1,4 @@
-"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts, merges of customers and
-corrections: a table each, which is checked at every change and drawn in the docs."""
-"""The states of orders, contracts, amendments, renewals, dunnings, mass changes, catalogue syncs, drifts and merges of
-customers: a table each, which is checked at every change and drawn in the docs."""
+"""The states of all that has some: a table each, which is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 

@@ -348,6 +348,7 @@ class LineageReader:
                 why = f": {each.reason}" if each.reason else ""
                 words = f"{what} is {each.state.replace('_', ' ')}{by}{why}"
                 yield LineageEntry(datetime.fromisoformat(each.at), OWN, words, ids, row.correlation_id)
+
     def _of_dunnings(self, rows: _Rows) -> Iterator[LineageEntry]:
         """Yield each state that what a contract owes has come to, and who has decided it."""
         states = sa.select(dunning_states).where(dunning_states.c.dunning_id.in_(set(rows.dunnings)))

@@ -221,9 +221,6 @@ class Platforms:
         path = f"/billing/v1/contracts/{_key(contract.id)}/open-invoices"
         return self._client.call("POST", path, OpenInvoices, contract).items
 
-    def write_off_invoice(self, billing: str, invoice_id: str) -> None:
-        self._client.call("POST", f"/billing/v1/invoices/{_key(invoice_id)}/write-off?{_at(billing)}", Invoice)
-
     def credit_note(self, billing: str, credit_note_id: str) -> CreditNote:
         path = f"/billing/v1/credit-notes/{_key(credit_note_id)}?{_at(billing)}"
         return self._client.call("GET", path, CreditNote)

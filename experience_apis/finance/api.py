@@ -20,7 +20,6 @@ from canonical.corrections import (
 from canonical.customer_merges import CustomerMerge, CustomerMergeSummary
 from canonical.orders import Page, PostingEntry, PostingState, PostingStatus
 from canonical.states import CorrectionState, CustomerMergeState
-from canonical.states import CustomerMergeState
 from experience_apis import dunnings
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
@@ -222,9 +221,6 @@ routers = versioned(
         withdraw_correction,
         list_customer_merges,
         get_customer_merge,
+        *dunnings.handlers("finance"),
     ],
-routers = versioned(
-    "finance",
-    __name__,
-    [list_postings, decide_approval, list_customer_merges, get_customer_merge, *dunnings.handlers("finance")],
 )

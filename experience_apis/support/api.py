@@ -20,7 +20,6 @@ from canonical.corrections import (
 from canonical.drift import Drift, DriftAcceptance
 from canonical.orders import Cancellation, CustomerOverview, Order, Page
 from canonical.states import CorrectionState, DriftState
-from canonical.states import DriftState
 from experience_apis import dunnings
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN

@@ -19,6 +19,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.amendments import Cancel, NewAmendment
 from canonical.billing import Contract
 from canonical.cases import CaseKind, Finding
+from canonical.corrections import InvoiceEnd
 from canonical.deals import Suspension
 from canonical.dunning import OpenInvoice
 from canonical.faults import TRANSIENT, NotFound, Rejected
@@ -101,7 +102,7 @@ class DunningLooks(DBOSConfiguredInstance):
         if said.step == "write_off":
             for each in now.owed:
                 if not each.returned:
-                    self._context.platforms.write_off_invoice(self._billing(row), each.id)
+                    self._write_off(row, each.id)
             now = self._standing(row, found, order)
             said = verdict(now)
         if not now.owed and row.state in ("noticed", said.state) and row.suspended == said.suspended:
@@ -118,6 +119,15 @@ class DunningLooks(DBOSConfiguredInstance):
         self._keep(row, now, said, known)
 
     # ---- how things stand
+
+    def _write_off(self, row: sa.Row[Any], invoice_id: str) -> None:
+        """Let billing give an invoice up, unless it was paid or voided in this moment."""
+        billing = self._billing(row)
+        try:
+            self._context.platforms.write_off_invoice(billing, InvoiceEnd(invoice_id, row.legal_entity))
+        except Rejected:
+            if self._context.platforms.invoice(billing, invoice_id).state == "open":
+                raise
 
     def _standing(self, row: sa.Row[Any], found: RunningContract, order: Order) -> Standing:
         context = self._context

@@ -266,23 +266,6 @@ async def list_open_invoices(
 
 
 @operation(
-    "write_off_invoice",
-    "POST",
-    "/invoices/{invoice_id:str}/write-off",
-    summary="Give up an open invoice as uncollectible",
-    status=200,
-)
-async def write_off_invoice(
-    billings: NamedDependency[Instances[Billing]], invoice_id: ForeignKey, instance: Instance = None
-) -> Invoice:
-    """Let billing collect the invoice no more. One that is given up, paid or void stays that. Return it as it is
-    then."""
-    billing = billings.named(instance)
-    await billing.write_off_invoice(invoice_id)
-    return await billing.invoice(invoice_id)
-
-
-@operation(
     "get_credit_note",
     "GET",
     "/credit-notes/{credit_note_id:str}",

@@ -130,11 +130,6 @@ class Billing(Protocol):
         invoice that is not to be paid yet is there, too, and not overdue."""
         ...
 
-    async def write_off_invoice(self, invoice_id: str) -> None:
-        """Give up an open invoice as uncollectible. Do nothing for one that is given up, paid or void. Raises
-        `NotFound`."""
-        ...
-
     async def credit_note(self, credit_note_id: str) -> CreditNote:
         """Return a credit note as it is now, with its lines and where its amount went."""
         ...

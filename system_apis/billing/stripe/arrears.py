@@ -11,7 +11,6 @@ from typing import Any
 
 from canonical.billing import Contract
 from canonical.dunning import OpenInvoice
-from canonical.faults import Rejected
 from canonical.ids import Clock
 from system_apis.billing.stripe.amounts import from_stripe
 from system_apis.billing.stripe.client import StripeClient, at
@@ -37,7 +36,7 @@ WITH_CHARGE = ["data.payment.payment_intent.latest_charge"]
 
 
 class Arrears:
-    """Reads the open invoices of one account, and gives them up."""
+    """Reads the open invoices of one account."""
 
     def __init__(self, client: StripeClient, clock: Clock) -> None:
         self._client = client
@@ -50,14 +49,6 @@ class Arrears:
         own = [each for each in rows if contract_of(each) == contract.id and each["amount_remaining"] > 0]
         found = [await self._open(each) for each in own]
         return tuple(sorted(found, key=lambda each: (each.since, each.id)))
-
-    async def write_off(self, invoice_id: str) -> None:
-        """Mark an open invoice as uncollectible (API reference: Mark an invoice as uncollectible)."""
-        row = await self._client.get(at("invoices", invoice_id))
-        if row["status"] == "draft":
-            raise Rejected("billing", f"{invoice_id} is a draft: nobody owes it yet", field="invoice_id")
-        if row["status"] == "open":
-            await self._client.post(at("invoices", invoice_id, "mark_uncollectible"), f"write-off:{invoice_id}")
 
     async def _open(self, row: Row) -> OpenInvoice:
         """Return an open invoice as it is collected now. One that people have marked as not collected is not

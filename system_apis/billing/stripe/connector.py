@@ -274,9 +274,6 @@ class Stripe:
     async def open_invoices(self, contract: Contract) -> tuple[OpenInvoice, ...]:
         return await self._arrears.of(contract)
 
-    async def write_off_invoice(self, invoice_id: str) -> None:
-        await self._arrears.write_off(invoice_id)
-
     async def credit_note(self, credit_note_id: str) -> CreditNote:
         row = await self._client.get(at("credit_notes", credit_note_id))
         return await self._read_note(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from canonical.billing import Contract
+from canonical.corrections import InvoiceEnd
 from canonical.dunning import OpenInvoice
 from canonical.events import (
     COLLECTION_CHANGED,
@@ -17,7 +18,7 @@ from canonical.events import (
     MEANS_ATTACHED,
     PAYMENT_FAILED,
 )
-from canonical.faults import NotFound
+from canonical.faults import Rejected
 from canonical.money import Money
 from sandbox.stripe.dunning import Declines
 from sandbox.stripe.periods import DAY
@@ -137,16 +138,15 @@ def test_an_invoice_is_written_off_once_and_what_is_paid_stays_so(account: Strip
         contract = await started(made, method="pm_card_chargeCustomerFail")
         invoice = contract.references["invoice"]
         for _ in range(2):
-            await made.call(lambda: made.connector.write_off_invoice(invoice))
+            await made.call(lambda: made.connector.write_off_invoice(InvoiceEnd(invoice, contract.legal_entity)))
         assert (await made.call(lambda: made.connector.invoice(invoice))).state == "uncollectible"
         assert await left(made, contract) == ()
         assert await reported(made, INVOICE_CANCELLED) == [(INVOICE_CANCELLED, invoice)]
 
         account.api.v1.invoices.pay(invoice, {"paid_out_of_band": True})
-        await made.call(lambda: made.connector.write_off_invoice(invoice))
+        with pytest.raises(Rejected):
+            await made.call(lambda: made.connector.write_off_invoice(InvoiceEnd(invoice, contract.legal_entity)))
         assert (await made.call(lambda: made.connector.invoice(invoice))).state == "paid"
-        with pytest.raises(NotFound):
-            await made.call(lambda: made.connector.write_off_invoice("in_unknown"))
 
     run_over(account, tmp_path, act)
 
