@@ -144,6 +144,8 @@ class PostingStatus(msgspec.Struct, frozen=True):
     queue: QueuePlace | None = None
     """Its place among those that wait for a platform that is away; None for one that does not."""
     entry: PostingEntry = "invoice"
+    cancelled: Literal["", "void", "uncollectible"] = ""
+    """As what billing shows it since it was cancelled; empty for what is not. What is booked of it is taken back."""
 
 
 class CustomerOverview(msgspec.Struct, frozen=True):

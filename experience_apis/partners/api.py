@@ -19,6 +19,7 @@ from experience_apis.partners.contract import (
     PartnerAmendmentRequest,
     PartnerContractSummary,
     PartnerContractTimeline,
+    PartnerCreditNote,
     PartnerCustomer,
     PartnerInvoice,
     PartnerOrder,
@@ -109,6 +110,25 @@ async def list_invoices(
     query = {"state": "posted", "entry": "invoice", "customer_id": customer_id, "cursor": cursor, "limit": limit}
     found = await process.read(principal, "postings", query, Page[PostingStatus])
     return Page(tuple(map(contract.invoice, found.items)), found.next_cursor)
+
+
+@operation(
+    "partners_list_credit_notes",
+    "GET",
+    "/credit-notes",
+    summary="List the posted credit notes of your customers, newest first",
+)
+async def list_credit_notes(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Page[PartnerCreditNote]:
+    """Credit notes as they are in the books, each with the invoice that it credits."""
+    query = {"state": "posted", "entry": "credit", "customer_id": customer_id, "cursor": cursor, "limit": limit}
+    found = await process.read(principal, "postings", query, Page[PostingStatus])
+    return Page(tuple(map(contract.credit_note, found.items)), found.next_cursor)
 
 
 @operation(
@@ -248,6 +268,7 @@ routers = versioned(
         list_orders,
         get_order,
         list_invoices,
+        list_credit_notes,
         list_contracts,
         get_contract,
         preview_amendment,

@@ -321,6 +321,29 @@ class PartnerInvoice(msgspec.Struct, frozen=True):
     """What is still due; null until it is booked."""
 
 
+class PartnerCreditNote(msgspec.Struct, frozen=True):
+    """A credit note that is posted to the books. Its amounts are below nothing."""
+
+    id: str
+    """The id of the credit note, as billing gave it."""
+    number: str
+    """The number that it has in the books."""
+    invoice_id: str
+    """The invoice that it credits."""
+    customer_id: str
+    """The customer that it is for."""
+    contract_id: str
+    """The contract that it is for; empty if it is for none."""
+    total: Money | None
+    """What it comes to, with tax; null until that is known."""
+    tax: Money | None
+    """How much of the total is tax; null until that is known."""
+    balance: Money | None
+    """What of it the customer has in credit still; null until it is booked."""
+    void: bool
+    """Whether it was taken back: then it is worth nothing."""
+
+
 def customer(of: Customer) -> PartnerCustomer:
     return PartnerCustomer(of.id, of.name, of.address.country, of.tax_number)
 
@@ -444,3 +467,17 @@ def summary(of: OrderSummary) -> PartnerOrderSummary:
 
 def invoice(of: PostingStatus) -> PartnerInvoice:
     return PartnerInvoice(of.invoice_id, of.number, of.customer_id, of.contract_id, of.amount, of.tax, of.balance)
+
+
+def credit_note(of: PostingStatus) -> PartnerCreditNote:
+    return PartnerCreditNote(
+        of.id,
+        of.number,
+        of.invoice_id,
+        of.customer_id,
+        of.contract_id,
+        of.amount,
+        of.tax,
+        of.balance,
+        of.cancelled == "void",
+    )

@@ -22,6 +22,7 @@ def examples(sample: Callable[[Any], Any]) -> tuple[Any, ...]:
         contract.order(sample(Order)),
         contract.summary(sample(OrderSummary)),
         contract.invoice(sample(PostingStatus)),
+        contract.credit_note(sample(PostingStatus)),
         contract.contract_summary(sample(ContractSummary)),
         contract.timeline(running),
         PartnerAmendmentRequest((RemoveLine(running.versions[0].lines[0].id),), reason="the team is smaller"),

@@ -340,4 +340,5 @@ def _status(row: sa.Row[Any], queue: QueuePlace | None) -> PostingStatus:
         queue=queue,
         skipped=row.skipped,
         entry=row.kind,
+        cancelled=row.cancelled,
     )

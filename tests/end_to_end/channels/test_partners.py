@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from canonical.amendments import mrr
+from canonical.corrections import Correction
 from canonical.orders import Order
 from tests.support.amending import amend, amendment_in, amendment_of, contract_of, extra_invoice, line_of
 from tests.support.environment import Environment
@@ -49,6 +50,33 @@ def test_an_order_that_a_partner_places_is_a_deal_of_the_crm_and_becomes_service
     invoices = partner.call("GET", f"/partners/v2/invoices?customer_id={first.customer_id}").json()["items"]
     assert {each["balance"]["amount"] for each in invoices} == {0}
     assert len(invoices) == 2
+
+
+def test_a_partner_reads_the_credit_notes_of_its_own_customers(environment: Environment) -> None:
+    order = customer_of(environment, NORD, "Credited Partner")
+    invoice = contract_of(order).references["invoice"]
+    environment.settled(order)
+    total = environment.stripe.v1.invoices.retrieve(invoice).total
+    body = {"kind": "credit_note", "text": "Not delivered", "key": "all", "to_balance": euros(total)}
+    path = f"/support/v1/invoices/{invoice}/corrections"
+    asked = environment.channels.post("support-desk", path, body, Correction, key="all-of-it")
+    waits = "correction_approval"
+    wait_until(lambda: [each.kind for each in environment.cases_of(asked.id)] == [waits], 40, "the case of finance")
+    environment.decide(environment.cases_of(asked.id)[0].id, "approve")
+
+    def credited(partner: str) -> list[dict[str, Any]]:
+        query = f"?customer_id={order.customer_id}"
+        return Partner(environment, partner).call("GET", f"/partners/v2/credit-notes{query}").json()["items"]
+
+    (note,) = wait_until(lambda: credited(NORD), 60, "the credit note in the books")
+    assert (note["invoice_id"], note["total"], note["void"]) == (invoice, euros(-total), False)
+    old = Partner(environment).call("GET", f"/partners/v1/credit-notes?customer_id={order.customer_id}").json()
+    assert old["items"][0]["total"] == f"-{Decimal(total) / 100:.2f} EUR"
+    assert credited(SUED) == []
+
+
+def euros(cents: int) -> dict[str, Any]:
+    return {"amount": cents, "currency": "EUR"}
 
 
 def test_v1_speaks_of_the_same_order_in_its_own_words(environment: Environment, first: Order) -> None:

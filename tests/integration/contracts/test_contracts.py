@@ -121,7 +121,7 @@ BREAKING: list[tuple[Change, str, str]] = [
 COMPATIBLE: list[Change] = [
     lambda it: schema(it, "PartnerContract")["properties"].update(remark={"type": "string"}),
     lambda it: schema(it, "PartnerOrderRequest")["properties"].update(remark={"type": "string"}),
-    lambda it: it["paths"].update({"/partners/v2/credit-notes": it["paths"]["/partners/v2/invoices"]}),
+    lambda it: it["paths"].update({"/partners/v2/statements": it["paths"]["/partners/v2/invoices"]}),
 ]
 
 
