@@ -247,3 +247,22 @@ def test_a_credit_note_that_comes_in_after_the_write_off_of_its_invoice_is_booke
     off = [each.debit - each.credit for each in lines if each.account.type.expense]
     assert sorted(off) == [-1190, 1071, 1190]
     assert desk.sold.open_cases() == []
+
+
+@pytest.mark.parametrize("kind", ["credit_note", "refund"])
+def test_a_process_that_is_killed_while_billing_does_it_leaves_one(environment: Environment, kind: str) -> None:
+    desk = Desk(environment, f"Corrected Killed {kind}")
+    path = {"credit_note": "/v1/credit_notes", "refund": "/v1/refunds"}[kind]
+    wanted: dict[str, Any] = {"kind": kind} | (
+        {"lines": desk.seats(1), "to_balance": euros(11900)} if kind == "credit_note" else {"amount": euros(11900)}
+    )
+    asked = desk.come(desk.ask(f"killed-{kind}", by="support", **wanted), "awaiting_approval")
+    environment.fault("billing", kind="slow", milliseconds=1500, times=0, matching=path)
+    desk.decide(asked, "approve")
+    state = "SELECT state FROM corrections WHERE id = ?"
+    wait_until(lambda: environment.record(state, asked.id) == "carrying_out", 40, "billing to be asked")
+    environment.kill_and_start("process")
+    desk.come(asked, "booked")
+    assert desk.made() == ((1, 0) if kind == "credit_note" else (0, 1))
+    desk.sold.booked(3)
+    desk.sold.agrees(-11900 if kind == "credit_note" else 11900, unexplained=0 if kind == "credit_note" else 11900)
