@@ -40,9 +40,11 @@ class OpenInvoice(msgspec.Struct, frozen=True):
 
 
 class OpenInvoices(msgspec.Struct, frozen=True):
-    """What is left to be paid of a contract, the oldest first."""
+    """What is left to be paid of a contract, the oldest first, and whether billing has ended all of it: by itself after
+    its last attempt, or by people."""
 
     items: tuple[OpenInvoice, ...]
+    is_over: bool = False
 
 
 class DunningEntry(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ from canonical.deals import (
     RenewalDeal,
     Suspension,
 )
-from canonical.dunning import OpenInvoice, OpenInvoices
+from canonical.dunning import OpenInvoices
 from canonical.parties import (
     Account,
     AccountSync,
@@ -217,9 +217,9 @@ class Platforms:
     def invoice(self, billing: str, invoice_id: str) -> Invoice:
         return self._client.call("GET", f"/billing/v1/invoices/{_key(invoice_id)}?{_at(billing)}", Invoice)
 
-    def open_invoices(self, contract: Contract) -> tuple[OpenInvoice, ...]:
+    def open_invoices(self, contract: Contract) -> OpenInvoices:
         path = f"/billing/v1/contracts/{_key(contract.id)}/open-invoices"
-        return self._client.call("POST", path, OpenInvoices, contract).items
+        return self._client.call("POST", path, OpenInvoices, contract)
 
     def credit_note(self, billing: str, credit_note_id: str) -> CreditNote:
         path = f"/billing/v1/credit-notes/{_key(credit_note_id)}?{_at(billing)}"

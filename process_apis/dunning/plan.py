@@ -33,6 +33,8 @@ class Standing(msgspec.Struct, frozen=True):
     """None where the catalogue says nothing of the legal entity."""
     is_over: bool = False
     """Whether the contract is."""
+    is_ended_in_billing: bool = False
+    """Whether billing has ended the contract, whatever it is here: then nothing lets its service go on by itself."""
     is_holder: bool = True
     """Whether the customer that owes has the contract still."""
     is_given_up: bool = False
@@ -72,14 +74,20 @@ class Verdict(msgspec.Struct, frozen=True):
 def verdict(now: Standing) -> Verdict:
     """Return what becomes of a dunning."""
     if not now.owed:
-        stays = now.is_given_up and now.is_suspended and now.is_holder and not now.is_over
+        stays = (now.is_given_up or now.is_ended_in_billing) and now.is_suspended and _runs(now)
         return Verdict("written_off" if now.is_given_up else "recovered", suspended=stays)
-    if now.is_over or not now.is_holder:
+    if not _runs(now):
         why = "the contract is over" if now.is_over else "another customer has the contract"
         return Verdict("ended", next=f"{why}: what it owes stays to be paid")
+    if now.is_ended_in_billing:
+        return Verdict("ended", suspended=now.is_suspended, next="billing has ended the contract: end it here, too")
     if now.state == "kept":
         return _kept(now, suspended=now.is_suspended)
     return _goes_on(now)
+
+
+def _runs(now: Standing) -> bool:
+    return now.is_holder and not now.is_over
 
 
 def _goes_on(now: Standing) -> Verdict:

@@ -127,7 +127,8 @@ class DunningRuns:
         found = self.find(dunning_id, principal)
         self._check_day(found, wanted)
         with self.records.at(dunning_id) as one:
-            if one.row.state not in OWING:
+            may_go_on = one.row.suspended and wanted.action != "postpone"
+            if one.row.state not in OWING and not may_go_on:
                 raise ProblemError(NOT_ALLOWED_NOW, f"The dunning is {one.row.state}: there is nothing to decide.")
             if not self._is_done(one, wanted, principal.subject):
                 self._decide(one, wanted, principal.subject)
@@ -153,7 +154,9 @@ class DunningRuns:
 
     def _decide(self, one: OneDunning, wanted: DunningAction, by: str) -> None:
         day: date | None = wanted.until
-        state = "kept" if wanted.action == "end" else one.row.state
+        state = one.row.state
+        if wanted.action == "end" and state in OWING:
+            state = "kept"
         if wanted.action != "postpone":
             one.turn(suspended=False)
             state = "past_due" if state == "suspended" else state

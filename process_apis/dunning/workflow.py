@@ -105,7 +105,7 @@ class DunningLooks(DBOSConfiguredInstance):
                     self._write_off(row, each.id)
             now = self._standing(row, found, order)
             said = verdict(now)
-        if not now.owed and row.state in ("noticed", said.state) and row.suspended == said.suspended:
+        if not now.owed and row.state in ("noticed", said.state) and _is_as_said(row, said):
             self._rest(row)
             return
         known = {"amendment_id": now.amendment_id} if now.owed else dict[str, str]()
@@ -132,7 +132,8 @@ class DunningLooks(DBOSConfiguredInstance):
     def _standing(self, row: sa.Row[Any], found: RunningContract, order: Order) -> Standing:
         context = self._context
         is_holder = row.customer_id == found.contract.customer_id
-        invoices = self._open(row, order)
+        billed = self._context.platforms.open_invoices(self._of_customer(row, order))
+        invoices = [*billed.items, *self._returned(row)]
         known = {each.id for each in invoices_of(row)} if row.owed or row.state in CLOSED else set[str]()
         owed = [each for each in invoices if each.is_overdue or (row.owed and each.id in known)]
         gone = known - {each.id for each in invoices}
@@ -147,6 +148,7 @@ class DunningLooks(DBOSConfiguredInstance):
             owed=tuple(owed),
             policy=DUNNING.of(context.live_catalogue.current).get(row.legal_entity),
             is_over=found.is_over,
+            is_ended_in_billing=billed.is_over,
             is_holder=is_holder,
             is_given_up=not owed and any(self._is_given_up(row, each) for each in gone),
             is_disputed=self._records.is_disputed(row.contract_id),
@@ -154,11 +156,6 @@ class DunningLooks(DBOSConfiguredInstance):
             amendment_id=asked if is_ours else "",
             is_withdrawn=is_ours and self._amendments.row(asked).state == "given_up",
         )
-
-    def _open(self, row: sa.Row[Any], order: Order) -> list[OpenInvoice]:
-        """Return what is left to be paid: as billing says, and what came back of what it shows as paid."""
-        contract = self._of_customer(row, order)
-        return [*self._context.platforms.open_invoices(contract), *self._returned(row)]
 
     def _of_customer(self, row: sa.Row[Any], order: Order) -> Contract:
         """Return the contract as billing knows it of the customer who owes, who may have it no more."""
@@ -329,6 +326,11 @@ class DunningLooks(DBOSConfiguredInstance):
         )
         if case.reason != finding.reason:
             self._context.cases.restate(case, finding.reason)
+
+
+def _is_as_said(row: sa.Row[Any], said: Verdict) -> bool:
+    """Return whether the service is as is said, and the target has heard of it."""
+    return row.suspended == said.suspended and row.reported_turn == row.turn
 
 
 def _times(row: sa.Row[Any]) -> int:

@@ -78,7 +78,9 @@ MOST = 2**31 - 1
 """A number that no row has."""
 WAKE = amendments.update().where(amendments.c.contract_id == OF, amendments.c.state == "checking")
 WAKE_RENEWALS = renewals.update().where(renewals.c.contract_id == OF, renewals.c.next_attempt_at.is_not(None))
-WAKE_DUNNINGS = dunnings.update().where(dunnings.c.contract_id == OF, dunnings.c.next_attempt_at.is_not(None))
+WAKE_DUNNINGS = dunnings.update().where(
+    dunnings.c.contract_id == OF, sa.or_(dunnings.c.next_attempt_at.is_not(None), dunnings.c.suspended)
+)
 WAKE_DEALS = amending_deals.update().where(
     amending_deals.c.contract_id == OF, amending_deals.c.next_attempt_at.is_not(None)
 )

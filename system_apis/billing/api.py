@@ -262,7 +262,7 @@ async def list_open_invoices(
     """Return the open invoices of the contract's customer, with how billing collects each, and write nothing."""
     names_the_same(contract_id, data.id)
     with record_of(data.legal_entity):
-        return OpenInvoices(await billings.serving(data.legal_entity).open_invoices(data))
+        return await billings.serving(data.legal_entity).open_invoices(data)
 
 
 @operation(

@@ -11,7 +11,7 @@ from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
-from canonical.dunning import OpenInvoice
+from canonical.dunning import OpenInvoices
 from canonical.events import Event
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
@@ -125,9 +125,10 @@ class Billing(Protocol):
         """Return an invoice as it is now, with its lines and payments."""
         ...
 
-    async def open_invoices(self, contract: Contract) -> tuple[OpenInvoice, ...]:
-        """Return what the contract's customer has left to pay of it, as billing collects that now, the oldest first. An
-        invoice that is not to be paid yet is there, too, and not overdue."""
+    async def open_invoices(self, contract: Contract) -> OpenInvoices:
+        """Return what the contract's customer has left to pay of it, as billing collects that now, the oldest first,
+        and whether billing has ended the contract. An invoice that is not to be paid yet is there, too, and not
+        overdue."""
         ...
 
     async def credit_note(self, credit_note_id: str) -> CreditNote:

@@ -52,6 +52,8 @@ class Debts(Everybody):
         """What the ERP has open of invoices."""
         self.heard: list[str] = []
         self.is_suspended = False
+        self.is_over = False
+        """Whether billing has ended the contract by itself."""
         self.breaks = 0
         """Before which of the next calls a platform is away: 1 is the very next, 0 is none."""
 
@@ -84,7 +86,7 @@ class Debts(Everybody):
     def _done(self, method: str, place: list[str], body: bytes) -> Any:
         match place:
             case ["billing", "v1", "contracts", _, "open-invoices"]:
-                return OpenInvoices(tuple(sorted(self.open.values(), key=lambda each: each.since)))
+                return OpenInvoices(tuple(sorted(self.open.values(), key=lambda each: each.since)), self.is_over)
             case ["billing", "v1", "invoices", key, "write-off"]:
                 if key in self.open:
                     self.written_off.append(key)

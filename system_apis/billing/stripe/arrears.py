@@ -11,6 +11,8 @@ from typing import Any
 
 from canonical.billing import Contract
 from canonical.dunning import OpenInvoice
+from canonical.dunning import OpenInvoice, OpenInvoices
+from canonical.faults import Rejected
 from canonical.ids import Clock
 from system_apis.billing.stripe.amounts import from_stripe
 from system_apis.billing.stripe.client import StripeClient, at
@@ -42,13 +44,18 @@ class Arrears:
         self._client = client
         self._clock = clock
 
-    async def of(self, contract: Contract) -> tuple[OpenInvoice, ...]:
-        """Return what the contract's customer has left to pay of it, the oldest first."""
+    async def of(self, contract: Contract) -> OpenInvoices:
+        """Return what the contract's customer has left to pay of it, the oldest first, and whether all that bills the
+        contract is cancelled."""
         owner = reference(contract, "customer")
         rows = await self._client.listed(at("invoices"), customer=owner, status="open")
         own = [each for each in rows if contract_of(each) == contract.id and each["amount_remaining"] > 0]
         found = [await self._open(each) for each in own]
-        return tuple(sorted(found, key=lambda each: (each.since, each.id)))
+        states = [
+            (await self._client.get(at("subscriptions", each)))["status"] for each in contract.named("subscription")
+        ]
+        is_over = bool(states) and set(states) == {"canceled"}
+        return OpenInvoices(tuple(sorted(found, key=lambda each: (each.since, each.id))), is_over)
 
     async def _open(self, row: Row) -> OpenInvoice:
         """Return an open invoice as it is collected now. One that people have marked as not collected is not

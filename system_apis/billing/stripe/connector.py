@@ -13,7 +13,7 @@ from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal, ReversalKind
-from canonical.dunning import OpenInvoice
+from canonical.dunning import OpenInvoices
 from canonical.events import (
     BILLED_CUSTOMER_CHANGED,
     COLLECTION_CHANGED,
@@ -271,7 +271,7 @@ class Stripe:
             known = self._price_list
             return invoices.invoice(row, lines, payments, known.rates, known.terms, self._timezone, settles)
 
-    async def open_invoices(self, contract: Contract) -> tuple[OpenInvoice, ...]:
+    async def open_invoices(self, contract: Contract) -> OpenInvoices:
         return await self._arrears.of(contract)
 
     async def credit_note(self, credit_note_id: str) -> CreditNote:

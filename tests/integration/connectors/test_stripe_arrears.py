@@ -34,7 +34,7 @@ GROSS = Money(11900, "EUR")
 
 
 async def left(made: Bench[Billing], contract: Contract) -> tuple[OpenInvoice, ...]:
-    return await made.call(lambda: made.connector.open_invoices(contract))
+    return (await made.call(lambda: made.connector.open_invoices(contract))).items
 
 
 def bank_says(account: StripeAccount, code: str | None) -> None:
@@ -118,6 +118,20 @@ def test_an_invoice_that_is_sent_is_overdue_with_its_day_and_that_is_reported(
         made.offset = timedelta(days=31)
         (late, *_) = await left(made, contract)
         assert (late.is_overdue, late.since) == (True, waiting.since)
+
+    run_over(account, tmp_path, act)
+
+
+def test_a_contract_that_billing_has_ended_by_itself_is_over_and_owes_still(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made, method="pm_card_chargeCustomerFail")
+        found = await made.call(lambda: made.connector.open_invoices(contract))
+        assert (found.is_over, len(found.items)) == (False, 1)
+        account.api.v1.subscriptions.cancel(contract.references["subscription"])
+        found = await made.call(lambda: made.connector.open_invoices(contract))
+        assert (found.is_over, len(found.items)) == (True, 1)
 
     run_over(account, tmp_path, act)
 

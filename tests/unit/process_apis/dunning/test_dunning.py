@@ -258,11 +258,23 @@ def test_what_is_written_off_is_so_once_and_a_payment_after_all_lets_the_service
     assert (found.state, found.suspended, found.owed.amount) == ("written_off", True, 0)
     assert made.everybody.written_off == ["in_1", "in_2"]
     assert made.cases().keys() == {SERVICE}
+    with pytest.raises(ProblemError, match="written_off"):
+        made.decide("postpone", (made.clock() + 9 * DAY).date())
 
     made.everybody.ended |= {"in_1": "paid", "in_2": "paid"}
     made.report(INVOICE_PAID)
     assert (made.look().state, made.everybody.is_suspended) == ("recovered", False)
     assert made.everybody.written_off == ["in_1", "in_2"]
+
+
+def test_people_let_a_service_go_on_of_which_the_debt_is_written_off(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.fail()
+    made.later(14)
+    made.later(17)
+    found = made.decide("end")
+    assert (found.state, found.suspended, made.everybody.is_suspended) == ("written_off", False, False)
+    assert (made.later(20).suspended, made.cases()) == (False, {})
 
 
 def test_what_is_kept_stays_as_it_is_until_it_is_paid(dunning: Make) -> None:
@@ -363,6 +375,26 @@ def test_what_was_invoiced_for_an_order_that_is_given_up_is_left_to_finance(dunn
     assert (made.cases(), len(made.everybody.suspensions)) == ({}, heard)
     made.report(PAYMENT_FAILED)
     assert made.look().state == "ended"
+
+
+def test_a_service_of_what_billing_has_ended_by_itself_goes_on_by_nothing(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    made.later(15)
+    made.everybody.is_over = True
+    found = made.later(30)
+    assert (found.state, found.suspended, found.amendment_id) == ("ended", True, "")
+    assert "billing has ended the contract: end it here, too" in made.cases()[OWED].reason
+
+    pay(made)
+    found = made.look()
+    assert (found.state, made.everybody.is_suspended) == ("recovered", True)
+    assert made.cases().keys() == {SERVICE}
+    assert made.everybody.suspensions == [True]
+
+    made.bench.run(made.bench.ask(Cancel("customer"), key="ends", settlement="none"))
+    assert (made.look().suspended, made.contract().is_over, made.cases()) == (False, True, {})
+    assert made.everybody.suspensions == [True]
 
 
 def test_a_contract_that_owes_is_not_renewed_before_its_last_call(dunning: Make) -> None:
