@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
 
@@ -15,12 +15,16 @@ from policies.problems import UNAUTHENTICATED, ProblemError
 TOLERANCE = timedelta(minutes=5)
 
 
-def signed_headers(secret: str, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """Return the three headers that prove that `body` comes from a holder of `secret`."""
+def signed_headers(
+    secret: str, message_id: str, at: datetime, body: bytes, others: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return the three headers that prove that `body` comes from a holder of `secret`, or of one of the `others`, while
+    one takes the place of another."""
+    signatures = [Webhook(each).sign(message_id, at, body.decode()) for each in (secret, *others)]
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message_id, at, body.decode()),
+        "webhook-signature": " ".join(signatures),
     }
 
 
