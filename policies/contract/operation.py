@@ -12,7 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from policies.problems import ProblemType
 
-Method = Literal["GET", "POST", "PUT", "DELETE"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 DECLARED = "declared"
 """Where a route has its declaration, in Litestar's `opt`."""
 CREATED, OK = 201, 200
@@ -23,13 +23,15 @@ class Declaration(msgspec.Struct, frozen=True):
 
     `problems` are those of its own. `asks_platforms` is whether the answer may be a platform's fault. `passes` is the
     path at the next layer that a read is passed through to, with `{parameter}` where the last segment goes. `links` are
-    where an answer leads: the next operation, its parameter, and where in the answer its value is (RFC 6901).
+    where an answer leads: the next operation, its parameter, and where in the answer its value is (RFC 6901). An answer
+    that `holds_secret` is kept nowhere: the same request again is handled again.
     """
 
     problems: tuple[ProblemType, ...] = ()
     asks_platforms: bool = False
     passes: str = ""
     links: Mapping[str, tuple[str, str]] = {}
+    holds_secret: bool = False
 
 
 def operation(
@@ -44,6 +46,7 @@ def operation(
     asks_platforms: bool = False,
     passes: str = "",
     links: Mapping[str, tuple[str, str]] | None = None,
+    holds_secret: bool = False,
     sync_to_thread: bool | None = None,
 ) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
     """Declare a route for an operation of the catalogue.
@@ -55,7 +58,7 @@ def operation(
     succeeds = status or (CREATED if method == "POST" else OK)
 
     def declare(handler: Callable[..., Any]) -> HTTPRouteHandler:
-        declared = Declaration(problems, asks_platforms, passes, links or {})
+        declared = Declaration(problems, asks_platforms, passes, links or {}, holds_secret)
         responses = {} if answers is None else {succeeds: ResponseSpec(answers, generate_examples=False)}
         route = HTTPRouteHandler(
             path,

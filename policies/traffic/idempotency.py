@@ -3,8 +3,8 @@
 A client names a write with `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07). The first request with a
 key runs. The same request again gets the first one's answer as long as that is stored, and 409 while the first still
 runs; another request with the same key gets 422. What was refused is run again: nothing was done, and the cause may be
-gone by now. So is what has an answer that is too long to be kept, and a client keeps no more answers than its throttle
-tier says. The replica that runs a request holds a short lease and renews it, so that the key is free
+gone by now. So is what has an answer that is too long to be kept, or holds a secret, and a client keeps no more answers
+than its throttle tier says. The replica that runs a request holds a short lease and renews it, so that the key is free
 within seconds when the replica dies. What it may have done until then is found by the next attempt: both have the same
 `act` id, which a handler uses as the natural key of what it creates.
 """
@@ -18,14 +18,17 @@ import math
 import re
 from collections.abc import AsyncGenerator, Iterator
 from http import HTTPStatus
+from typing import cast
 
 import msgspec
 import structlog
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPScope, Receive, Send
 
 from canonical.ids import NewId
 from policies.catalogue.explain import Outcome, Question
 from policies.contract.bodies import CapturedResponse, captured, read_body, replayed, send_response
+from policies.contract.operation import declaration_of
 from policies.policy import Call, Policy, Rules
 from policies.problems import OVERLOADED, REQUEST, ProblemError, problem_type
 from policies.store.documents import StoreAway
@@ -113,7 +116,8 @@ class Idempotency:
         scope["state"]["act"] = f"act_{name[:32]}"
         async with self._renewed(name, running, owner):
             answer = await captured(app, scope, replayed(body))
-        await self._store(name, running, answer, owner)
+        is_kept = not declaration_of(cast("HTTPRouteHandler", scope["route_handler"])).holds_secret
+        await self._store(name, running, answer, owner, is_kept=is_kept)
         await send_response(send, answer.status, answer.headers, answer.body)
 
     async def _take(self, name: str, running: IdempotencyRecord, owner: Owner) -> IdempotencyRecord | None:
@@ -153,13 +157,15 @@ class Idempotency:
         finally:
             renewing.cancel()
 
-    async def _store(self, name: str, running: IdempotencyRecord, answer: CapturedResponse, owner: Owner) -> None:
+    async def _store(
+        self, name: str, running: IdempotencyRecord, answer: CapturedResponse, owner: Owner, *, is_kept: bool
+    ) -> None:
         document = msgspec.msgpack.encode(running)
         done = answer.status < HTTPStatus.BAD_REQUEST
         if done and len(answer.body) > LONGEST_ANSWER:
             log.warning("an answer is too long to be kept", bytes=len(answer.body))
         try:
-            if done and len(answer.body) <= LONGEST_ANSWER:
+            if done and is_kept and len(answer.body) <= LONGEST_ANSWER:
                 headers = tuple(each for each in answer.headers if each[0] in OF_THE_ANSWER)
                 stored = msgspec.structs.replace(running, status=answer.status, headers=headers, body=answer.body)
                 kept = msgspec.msgpack.encode(stored)

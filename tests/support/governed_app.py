@@ -77,6 +77,7 @@ fail = { scope = "shop:read", tier = "t", idempotency = "safe" }
 sees = { scope = "shop:read", tier = "t", idempotency = "safe" }
 left = { scope = "shop:read", tier = "t", idempotency = "safe" }
 order = { scope = "shop:write", tier = "t", idempotency = "key" }
+sealed = { scope = "shop:write", tier = "t", idempotency = "key" }
 hook = { open = "signature", tier = "t", idempotency = "natural" }
 
 [clients.someone]
@@ -139,6 +140,12 @@ def order(door: NamedDependency[Door], act: NamedDependency[str], data: JSONBody
     return {"act": act} | ({"long": "x" * int(long)} if long else {})
 
 
+@operation("sealed", "POST", "/shop/v1/sealed", summary="Seal", holds_secret=True, sync_to_thread=False)
+def sealed(door: NamedDependency[Door], act: NamedDependency[str]) -> dict[str, str]:
+    door.acts.append(act)
+    return {"act": act, "secret": f"secret of {act}"}
+
+
 @get("/shop/v1/fail/{kind:str}", operation_id="fail", sync_to_thread=False)
 def fail(kind: FromPath[str]) -> None:
     if kind in FAULTS:
@@ -163,7 +170,7 @@ def left() -> float:
     return deadline.left(1000.0)
 
 
-HANDLERS: Sequence[ControllerRouterHandler] = (read, write, order, fail, hook, sees, left)
+HANDLERS: Sequence[ControllerRouterHandler] = (read, write, order, sealed, fail, hook, sees, left)
 
 
 class Door:

@@ -86,6 +86,16 @@ def test_a_refusal_whose_cause_is_gone_is_run_again_under_the_same_key(door: Doo
     assert door.acts == [act]
 
 
+def test_an_answer_with_a_secret_is_kept_nowhere_and_the_same_request_is_the_same_act(door: Door) -> None:
+    headers = door.headers(WRITER) | {"idempotency-key": "one"}
+    first, second = (door.client.post("/shop/v1/sealed", headers=headers).json() for _ in range(2))
+
+    assert first == second
+    assert door.acts == [first["act"]] * 2
+    for each in door.shared.parent.iterdir():
+        assert not each.is_file() or b"secret of" not in each.read_bytes()
+
+
 def stored_bytes(door: Door) -> int:
     with closing(sqlite3.connect(door.shared)) as connection:
         return connection.execute("SELECT COALESCE(SUM(LENGTH(value)), 0) FROM kept").fetchone()[0]
