@@ -52,6 +52,7 @@ CaseKind = Literal[
     "record_not_read",
     "feed_stopped",
     "event_not_taken",
+    "webhook_stopped",
 ]
 CaseState = Literal["open", "resolved"]
 

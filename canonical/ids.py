@@ -34,6 +34,8 @@ Prefix = Literal[
     "rnw",
     "dun",
     "mrg",
+    "whk",
+    "dlv",
 ]
 KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}\Z"
 """`\\Z` and not `$`, which takes a line end after the id. The contracts say `$`, which in ECMA-262 is `\\Z`."""

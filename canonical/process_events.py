@@ -111,6 +111,8 @@ CREDIT_NOTE_POSTED = PREFIX + "credit_note.posted.v1"
 CREDIT_NOTE_VOIDED = PREFIX + "credit_note.voided.v1"
 PAYMENT_REVERSED = PREFIX + "payment.reversed.v1"
 POSTING_FAILED = PREFIX + "posting.failed.v1"
+WEBHOOK_STOPPED = PREFIX + "webhook.stopped.v1"
+WEBHOOK_RESUMED = PREFIX + "webhook.resumed.v1"
 CASE_OPENED = PREFIX + "case.opened.v1"
 CASE_RESOLVED = PREFIX + "case.resolved.v1"
 PROCESS_EVENTS: dict[str, str] = {
@@ -136,6 +138,8 @@ PROCESS_EVENTS: dict[str, str] = {
     CREDIT_NOTE_VOIDED: "posted",
     PAYMENT_REVERSED: "posted",
     POSTING_FAILED: "failed",
+    WEBHOOK_STOPPED: "stopped",
+    WEBHOOK_RESUMED: "active",
     CASE_OPENED: "open",
     CASE_RESOLVED: "resolved",
 }

@@ -1,4 +1,7 @@
 """The states of all that has some: a table each, which is checked at every change and drawn in the docs."""
+"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts, merges of customers,
+and of partners' webhooks with what is delivered to them: a table each, which is checked at every change and drawn in
+the docs."""
 
 from __future__ import annotations
 
@@ -224,6 +227,34 @@ CORRECTION_TRANSITIONS: dict[CorrectionState, frozenset[CorrectionState]] = {
     "booked": frozenset(),
     "on_hold": frozenset({"checking", "carrying_out", "carried_out", "given_up"}),
     "given_up": frozenset(),
+WebhookState = Literal["active", "disabled", "stopped"]
+WEBHOOK_MEANING: dict[WebhookState, str] = {
+    "active": "events are delivered",
+    "disabled": "its partner has switched it off",
+    "stopped": "we have switched it off: it is gone, or has failed for days",
+}
+"""What a state of a webhook means, for those who read of it in a contract."""
+WEBHOOK_TRANSITIONS: dict[WebhookState, frozenset[WebhookState]] = {
+    "active": frozenset({"disabled", "stopped"}),
+    "disabled": frozenset({"active"}),
+    "stopped": frozenset({"active", "disabled"}),
+}
+
+DeliveryState = Literal["pending", "delivered", "failed", "missed", "withheld"]
+DELIVERY_MEANING: dict[DeliveryState, str] = {
+    "pending": "it is sent, now or at the next attempt",
+    "delivered": "the endpoint has taken it",
+    "failed": "all attempts have failed",
+    "missed": "the webhook was switched off",
+    "withheld": "the partner may not see what it is about, or not any more",
+}
+"""What a state of a delivery to a webhook means, for those who read of it in a contract."""
+DELIVERY_TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
+    "pending": frozenset({"delivered", "failed", "missed", "withheld"}),
+    "delivered": frozenset({"pending"}),
+    "failed": frozenset({"pending"}),
+    "missed": frozenset({"pending"}),
+    "withheld": frozenset({"pending"}),
 }
 
 
@@ -279,6 +310,14 @@ def check_customer_merge(present: CustomerMergeState, wanted: CustomerMergeState
 def check_correction(present: CorrectionState, wanted: CorrectionState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a correction", CORRECTION_TRANSITIONS, present, wanted)
+def check_webhook(present: WebhookState, wanted: WebhookState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    _check("a webhook", WEBHOOK_TRANSITIONS, present, wanted)
+
+
+def check_delivery(present: DeliveryState, wanted: DeliveryState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    _check("a delivery to a webhook", DELIVERY_TRANSITIONS, present, wanted)
 
 
 def _check(what: str, transitions: Mapping[State, frozenset[State]], present: State, wanted: State) -> None:

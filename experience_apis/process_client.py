@@ -11,6 +11,7 @@ from litestar import Response
 from canonical.faults import Unavailable
 from canonical.jobs import JobsReport
 from policies.catalogue.model import Client
+from policies.contract.operation import Method
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
 from policies.outbound.layer_client import (
@@ -52,9 +53,9 @@ class Process:
         `ProblemError` for a refusal."""
         return _shaped(await self._answer(principal, "GET", _with(path, query), None), kind)
 
-    async def write(self, principal: Principal, path: str, body: Any, kind: type[T]) -> T:
+    async def write(self, principal: Principal, path: str, body: Any, kind: type[T], method: Method = "POST") -> T:
         """Write as `post` does, for a channel that shapes the answer. Raises as `read` does."""
-        return _shaped(await self._answer(principal, "POST", path, body), kind)
+        return _shaped(await self._answer(principal, method, path, body), kind)
 
     async def alive(self) -> None:
         """Raise a leaf of `PlatformFault` when the process layer does not answer."""

@@ -36,6 +36,7 @@ from process_apis import (
     lineage,
     mass_change,
     renewals,
+    webhooks,
 )
 from process_apis.case_actions import CaseActions
 from process_apis.events.api import OWN as EVENT_ROUTES
@@ -66,6 +67,7 @@ CAPABILITIES = (
     incidents.capability,
     jobs.capability,
     lineage.capability,
+    webhooks.capability,
 )
 """All that the layer does for the business."""
 
@@ -85,6 +87,7 @@ def create_app(
     capabilities += [dispatcher.capability()]
     poll = Poll(engine, [due for each in capabilities for due in each.due])
     periodic_jobs = [poll.start_due, *(job for each in capabilities for job in each.periodic_jobs)]
+    background = [job for each in capabilities for job in each.background]
 
     retention = Retention(context.database, days, context.clock, settings.executor_id)
 
@@ -127,7 +130,7 @@ def create_app(
             "case_actions": CaseActions(context, owners(capabilities)),
             "live_catalogue": gate.live_catalogue,
         },
-        background=[Background(retention.watch, engine.keep_threads)],
+        background=[Background(retention.watch, engine.keep_threads, *background)],
         also=engine.courses,
         report=report,
         away={OperationalError: Unavailable("process", "the database cannot be used now")},

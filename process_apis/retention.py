@@ -24,7 +24,17 @@ from policies.background import rest
 from process_apis.records import job_leases
 from process_apis.records.amendments import ENDED as DECIDED
 from process_apis.records.cases import OF_EVENT
-from process_apis.records.database import OPEN, amendments, cases, events, orders, postings, writing
+from process_apis.records.database import (
+    OPEN,
+    amendments,
+    cases,
+    events,
+    orders,
+    postings,
+    webhook_attempts,
+    webhook_deliveries,
+    writing,
+)
 from process_apis.records.orders import ENDED
 from process_apis.runtime.queues import workflows
 
@@ -50,6 +60,7 @@ class RetentionDays(msgspec.Struct, frozen=True):
     workflows: int = 30
     events: int = 90
     cases: int = 730
+    deliveries: int = 30
 
 
 class Retention:
@@ -96,6 +107,7 @@ class Retention:
             self._date_events(now),
             self._remove_events(now - timedelta(days=self._days.events)),
             self._remove_cases(now - timedelta(days=self._days.cases)),
+            self._remove_deliveries(now - timedelta(days=self._days.deliveries)),
         ]
         return any(more)
 
@@ -156,6 +168,17 @@ class Retention:
             if gone:
                 connection.execute(cases.delete().where(cases.c.seq.in_(gone)))
         return len(gone) == BATCH or dated == BATCH
+
+    def _remove_deliveries(self, before: datetime) -> bool:
+        """Remove deliveries to webhooks with their attempts, but those that are still to be sent."""
+        ended = webhook_deliveries.c.state != "pending"
+        due = sa.select(webhook_deliveries.c.id).where(webhook_deliveries.c.created_at < before.isoformat(), ended)
+        with writing(self._database) as connection:
+            gone = connection.scalars(due.order_by(webhook_deliveries.c.created_at).limit(BATCH)).all()
+            if gone:
+                connection.execute(webhook_attempts.delete().where(webhook_attempts.c.delivery_id.in_(gone)))
+                connection.execute(webhook_deliveries.delete().where(webhook_deliveries.c.id.in_(gone)))
+        return len(gone) == BATCH
 
 
 def _date(connection: sa.Connection, rows: Iterable[Any]) -> int:

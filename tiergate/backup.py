@@ -1,9 +1,9 @@
 """Backups of what one machine has, made while the layers run, and put back while none does.
 
 There are two kinds of state. The *work* (the databases, and how far change feeds were read) is put back as a whole: it
-is one moment of the past. What *stands* (client secrets, who was erased, the audit log with its key and heads) is put
-back only where nothing is: an older one would let in who was locked out since, and forget who was erased and what was
-recorded since.
+is one moment of the past. What *stands* (client secrets, the key of webhooks, who was erased, the audit log with its
+key and heads) is put back only where nothing is: an older one would let in who was locked out since, and forget who was
+erased and what was recorded since.
 
 Signing keys and revocations are in no backup: it would let in anybody who reads it. Where they are lost, keys are made
 again and nothing from before is good (`policies.identity.key_ring`, `policies.identity.revocation`).
@@ -40,6 +40,7 @@ from tiergate.state_in_use import RESTORING, used_alone
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+WEBHOOK_KEY = "webhook.key"
 ERASED = "erased.json"
 """The list of who was erased, with the key of its digests."""
 PROCESS = "process.sqlite"
@@ -123,7 +124,7 @@ def state_paths(settings: Settings) -> StatePaths:
     return StatePaths(
         work,
         settings.state / "cursors",
-        standing | {ERASED: settings.erased_people()},
+        standing | {ERASED: settings.erased_people(), WEBHOOK_KEY: settings.webhook_key()},
         {layer: settings.audit_files(layer) for layer in LAYERS},
         {setting: elsewhere for setting, elsewhere, _ in named.values() if elsewhere},
     )

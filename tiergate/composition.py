@@ -32,6 +32,7 @@ from policies.identity.revocation import Revocations
 from policies.observe.metrics import Metrics
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient, report_jobs
 from policies.outbound.platform_metrics import PlatformMetrics
+from policies.outbound.public_address import HTTPS, OutboundAddresses, networks_of
 from policies.outbound.residency import Residency
 from policies.store.documents import Document, FileDocument
 from policies.store.leases import KeptLease
@@ -409,15 +410,26 @@ def records(settings: Settings) -> Engine:
     return database
 
 
+def outbound_addresses(settings: Settings) -> OutboundAddresses:
+    """Return where webhooks of partners may go. Raises `SettingsError` for what is no network."""
+    own = settings.process
+    try:
+        networks = networks_of(own.webhook_networks)
+    except ValueError as error:
+        raise SettingsError([f"[process]: webhook_networks: {error}"]) from error
+    return OutboundAddresses(frozenset({HTTPS, *map(int, own.webhook_ports.split())}), networks)
+
+
 def process_context(
     settings: Settings, database: Engine, live_catalogue: LiveCatalogue, shared: SharedState, token: Callable[[], str]
 ) -> WorkflowContext:
     """Return what the capabilities of the process layer work with. `token` lets them ask the system layer."""
+    from policies.outbound.webhook_sender import WebhookSender
     from process_apis.records.cases import Cases
     from process_apis.records.erased import ErasedPeople
     from process_apis.records.orders import Orders
     from process_apis.records.postings import Postings
-    from process_apis.runtime.context import RetryPolicy, WorkflowContext
+    from process_apis.runtime.context import RetryPolicy, WebhookMeans, WorkflowContext
     from process_apis.system_client import Platforms
 
     own, clock = settings.process, shared.clock
@@ -431,6 +443,9 @@ def process_context(
         clock,
         residency(settings, live_catalogue),
         live_catalogue,
+        WebhookMeans(
+            WebhookSender(outbound_addresses(settings)), shared.webhook_key(), randomness.SystemRandom().random
+        ),
         RetryPolicy(pause=own.pause, max_delay=own.longest_pause, delivery=own.delivery),
         ErasedPeople(shared.erased_people()),
     )
@@ -447,7 +462,9 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     context = process_context(settings, database, live_catalogue, shared, caller("process-layer", governs))
     own = settings.process
     engine = EngineSettings(settings.process_database(), replica_name(), dead_after=own.dead_after)
-    days = RetentionDays(workflows=own.workflow_days, events=own.event_days, cases=own.case_days)
+    days = RetentionDays(
+        workflows=own.workflow_days, events=own.event_days, cases=own.case_days, deliveries=own.delivery_days
+    )
     return create_app(governs, context, engine, days, openapi)
 
 

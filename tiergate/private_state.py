@@ -25,6 +25,7 @@ OWN = (
     "issuer.pem",
     "signing-keys.json",
     "audit.key",
+    "webhook.key",
     "audit",
     "audit/*",
     "cursors",

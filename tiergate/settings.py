@@ -137,7 +137,11 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     whether a start upgrades its tables; without it `tiergate database upgrade` does.
 
     What has ended is kept for days, from its end: the engine's workflows for `workflow_days`, events for `event_days`,
-    closed cases for `case_days`.
+    closed cases for `case_days`, and what was sent to webhooks for `delivery_days`.
+
+    Webhooks of partners go to port 443 of the public Internet, and to the `webhook_ports` there. In `webhook_networks`,
+    which are of a company's own or a sandbox's, they go to any port, and without TLS too. Both have blanks between
+    them.
     """
 
     database_url: str = ""
@@ -151,6 +155,9 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workflow_days: Annotated[int, msgspec.Meta(ge=1)] = 30
     event_days: Annotated[int, msgspec.Meta(ge=1)] = 90
     case_days: Annotated[int, msgspec.Meta(ge=1)] = 730
+    delivery_days: Annotated[int, msgspec.Meta(ge=1)] = 30
+    webhook_ports: Annotated[str, msgspec.Meta(pattern=r"^[0-9 ]*\Z")] = ""
+    webhook_networks: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,6 +196,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def revoked_file(self) -> Path:
         """Return the path of the revocations, where there is no Redis to hold them."""
         return self.state / "revoked.json"
+
+    def webhook_key(self) -> Path:
+        """Return the path of the key from which the secrets of webhooks are made, where no database has it."""
+        return self.state / "webhook.key"
 
     def erased_people(self) -> Path:
         """Return the path of the list of who was erased, where no database has it."""

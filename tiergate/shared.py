@@ -66,6 +66,10 @@ class SharedState:
     def client_secrets(self) -> ClientSecrets:
         return ClientSecrets(self._document("client-secrets", self._settings.client_secrets()))
 
+    def webhook_key(self) -> Document:
+        """Return the key from which the secrets of webhooks are made: it outlives a restore of the tables."""
+        return self._document("webhook-key", self._settings.webhook_key())
+
     def erased_people(self) -> Document:
         """Return who was erased, and the key of the digests: it outlives a restore of the tables."""
         return self._document("erased", self._settings.erased_people())

@@ -9,11 +9,13 @@ from typing import Annotated
 import msgspec
 from litestar import Response
 from litestar.di import NamedDependency
-from litestar.params import JSONBody, PathParameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from canonical.event_log import EventDetail, LoggedEvent, ReplayPlan, ReplayRequest, SubscriberStatus
 from canonical.lineage import Lineage
 from canonical.orders import Page
+from canonical.states import DeliveryState, WebhookState
+from canonical.webhooks import Webhook, WebhookDelivery
 from experience_apis.process_client import Process
 from policies.catalogue.explain import Explanation, Unknown
 from policies.catalogue.model import Layer
@@ -22,7 +24,17 @@ from policies.chain.gate import Gate
 from policies.chain.pipeline import explain
 from policies.contract.deprecation_usage import DeprecatedCalls
 from policies.contract.operation import operation
-from policies.contract.parameters import Cursor, EventNumber, EventSubject, EventType, ForeignKey, Limit, Moment
+from policies.contract.parameters import (
+    CanonicalId,
+    Cursor,
+    EventNumber,
+    EventSubject,
+    EventType,
+    ForeignKey,
+    Limit,
+    Moment,
+    PartnerEventType,
+)
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, NOT_ALLOWED_NOW, OVERLOADED, ProblemError
@@ -196,6 +208,47 @@ async def get_lineage(
     return await process.get(principal, f"lineage/{record}", {"as_of": as_of})
 
 
+@operation(
+    "operations_list_webhooks",
+    "GET",
+    "/webhooks",
+    summary="List the webhooks of all partners, newest first",
+    answers=Page[Webhook],
+    passes="webhooks",
+    links={"operations_list_webhook_deliveries": ("webhook_id", "/items/0/id")},
+)
+async def list_webhooks(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    webhook_state: Annotated[WebhookState | None, QueryParameter(name="state")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Return where each partner is sent events, and how that goes: what waits, and since when it fails."""
+    return await process.get(principal, "webhooks", {"state": webhook_state, "cursor": cursor, "limit": limit})
+
+
+@operation(
+    "operations_list_webhook_deliveries",
+    "GET",
+    "/webhooks/{webhook_id:str}/deliveries",
+    summary="List what was sent to a webhook, newest first",
+    answers=Page[WebhookDelivery],
+)
+async def list_webhook_deliveries(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    webhook_id: CanonicalId,
+    delivery_state: Annotated[DeliveryState | None, QueryParameter(name="state")] = None,
+    of_type: PartnerEventType = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Return the events that were, are and will be sent, each with its attempts."""
+    query = {"state": delivery_state, "type": of_type, "cursor": cursor, "limit": limit}
+    return await process.get(principal, f"webhooks/{webhook_id}/deliveries", query)
+
+
 routers = versioned(
     "operations",
     __name__,
@@ -208,5 +261,7 @@ routers = versioned(
         list_subscribers,
         replay_events,
         get_lineage,
+        list_webhooks,
+        list_webhook_deliveries,
     ],
 )

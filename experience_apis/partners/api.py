@@ -26,6 +26,7 @@ from experience_apis.partners.contract import (
     PartnerOrderRequest,
     PartnerOrderSummary,
 )
+from experience_apis.partners.webhooks import WEBHOOK_ROUTES
 from experience_apis.process_client import Process
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.contract.operation import operation
@@ -276,5 +277,6 @@ routers = versioned(
         list_amendments,
         get_amendment,
         withdraw_amendment,
+        *WEBHOOK_ROUTES,
     ],
 )

@@ -12,7 +12,7 @@ from experience_apis.partners.contract import (
     PartnerOrderRequest,
     PartnerOrderSummary,
 )
-from policies.contract.transformations import FieldRenamed, OlderVersion, Unreadable, ValueRewritten
+from policies.contract.transformations import FieldRenamed, OlderVersion, OperationAdded, Unreadable, ValueRewritten
 
 MONEY = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)? [A-Z]{3}$", "examples": ["119.00 EUR"]}
 
@@ -36,6 +36,19 @@ ITEMS_OF_AN_ORDER = "An order has `lines`; they were `items`."
 ITEMS_OF_A_CONTRACT = "A contract has `lines`; they were `items`."
 CUSTOMER = "The customer's id is `customer_id`; it was `customer`."
 CREATED = "When it was placed is `placed_at`; it was `created`."
+WEBHOOKS = "Events of your customers' records are sent to webhooks; there were none."
+OF_WEBHOOKS = (
+    "create_webhook",
+    "list_webhooks",
+    "get_webhook",
+    "change_webhook",
+    "delete_webhook",
+    "add_webhook_secret",
+    "test_webhook",
+    "list_webhook_deliveries",
+    "resend_webhook_delivery",
+    "resend_webhook_deliveries",
+)
 VERSION = OlderVersion(
     "v1",
     newer="v2",
@@ -48,5 +61,6 @@ VERSION = OlderVersion(
         FieldRenamed(CUSTOMER, PartnerOrderSummary, old="customer", new="customer_id"),
         FieldRenamed(CREATED, PartnerOrder, old="created", new="placed_at"),
         FieldRenamed(CREATED, PartnerOrderSummary, old="created", new="placed_at"),
+        *(OperationAdded(WEBHOOKS, f"partners_{each}") for each in OF_WEBHOOKS),
     ),
 )

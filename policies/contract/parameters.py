@@ -12,6 +12,7 @@ from litestar.params import PathParameter, QueryParameter
 
 from canonical.events import TYPE
 from canonical.ids import KEY
+from canonical.webhooks import EVENT_NAME
 from policies.catalogue.model import INSTANCE, LEGAL_ENTITY
 from policies.problems import INVALID, FieldError, ProblemError
 
@@ -66,6 +67,9 @@ Instance = Annotated[
 EventNumber = Annotated[str, PathParameter(pattern=r"^[1-9][0-9]{0,17}\Z", description="The number of an event")]
 EventType = Annotated[
     str | None, QueryParameter(name="type", pattern=rf"^{TYPE.pattern}\Z", description="Only events of this type")
+]
+PartnerEventType = Annotated[
+    str | None, QueryParameter(name="type", pattern=EVENT_NAME, description="Only events of this type")
 ]
 EventSubject = Annotated[
     str | None, QueryParameter(pattern=KEY, description="Only events about this record, by the id in them")

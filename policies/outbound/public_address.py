@@ -11,6 +11,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import msgspec
@@ -197,10 +198,29 @@ async def checked(wanted: WebAddress, allowed: OutboundAddresses, resolve: Resol
     return check(wanted, addresses, allowed)
 
 
-async def system_resolve(name: str) -> list[str]:
-    """Return the addresses of a name as this machine finds them. Raises as `socket.getaddrinfo` does."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+class NameLookup:
+    """Find the addresses of names as this machine does, in threads of its own.
+
+    A look-up cannot be ended: one that nobody answers has a thread for half a minute. So there is one of a name at a
+    time, which all who ask wait for, and the slow name of one keeps no other waiting.
+    """
+
+    def __init__(self, threads: int = 32) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
+        self._running: dict[str, asyncio.Future[list[str]]] = {}
+
+    async def __call__(self, name: str) -> list[str]:
+        """Return the addresses of a name. Raises as `socket.getaddrinfo` does."""
+        running = self._running.get(name)
+        if running is None:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, _addresses, name)
+            self._running[name] = running
+            running.add_done_callback(lambda _: self._running.pop(name))
+        return await asyncio.shield(running)
+
+
+def _addresses(name: str) -> list[str]:
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 

@@ -21,12 +21,12 @@ from policies.http.client import CONNECTING, HttpResponse
 from policies.http.tls import tls_context
 from policies.outbound.public_address import (
     AddressRefused,
+    NameLookup,
     OutboundAddresses,
     Resolve,
     WebAddress,
     checked,
     parse,
-    system_resolve,
 )
 
 SECONDS = 15.0
@@ -65,15 +65,15 @@ class WebhookSender:
     def __init__(
         self,
         allowed: OutboundAddresses,
-        resolve: Resolve = system_resolve,
+        resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = monotonic,
         seconds: float = SECONDS,
     ) -> None:
-        """`resolve` looks up names, `tls` is what connections trust (the machine's authorities if None), and `clock`
+        """`resolve` looks up names, `tls` is what connections trust (as this machine does, if None), and `clock`
         returns seconds and never goes back. An exchange takes `seconds` at the most."""
         self._allowed = allowed
-        self._resolve = resolve
+        self._resolve = resolve or NameLookup()
         self._tls = tls
         self._clock = clock
         self._seconds = seconds

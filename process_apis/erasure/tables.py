@@ -29,6 +29,8 @@ from process_apis.records.database import (
     orders,
     postings,
     renewals,
+    webhook_attempts,
+    webhooks,
 )
 
 BATCH = 200
@@ -47,6 +49,8 @@ TABLES = (
     customer_merges,
     mass_change_items,
     mass_changes,
+    webhook_attempts,
+    webhooks,
     amendments,
     catalogue_items,
     catalogue_syncs,

@@ -13,6 +13,7 @@ from canonical.events import Event
 from canonical.ids import derived
 from canonical.process_events import SOURCE
 from process_apis.records.database import events, insert_once
+from process_apis.records.webhook_fanout import expect_deliveries
 
 NAMED = {
     "contract_id": "contract",
@@ -36,7 +37,8 @@ def publish(
     now: str,
     correlation_id: str | None = None,
 ) -> None:
-    """Append the event of a row as it is since `now`, in the transaction that changes it.
+    """Append the event of a row as it is since `now`, in the transaction that changes it, and have it delivered to the
+    webhooks that want it.
 
     `row` has the columns that its table has: the `id`, those of `NAMED`, and the correlation id where none is given.
     The same change given twice is one event.
@@ -54,9 +56,9 @@ def publish(
         time=datetime.fromisoformat(now),
         data=data,
     )
-    insert_once(
-        connection, events, row_of(event, of("correlation_id") if correlation_id is None else correlation_id, now)
-    )
+    followed = of("correlation_id") if correlation_id is None else correlation_id
+    if insert_once(connection, events, row_of(event, followed, now)):
+        expect_deliveries(connection, event, followed, now)
 
 
 def row_of(event: Event, correlation_id: str, now: str) -> dict[str, Any]:

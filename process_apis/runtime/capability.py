@@ -11,6 +11,7 @@ from litestar.types import ControllerRouterHandler
 
 from canonical.cases import Action, Case, CaseKind
 from canonical.events import Event
+from policies.background import Job
 from process_apis.runtime.agenda import Due
 
 Reaction = Callable[[Event, str], None]
@@ -59,8 +60,9 @@ class CaseOwner(msgspec.Struct, frozen=True):
 class Capability(msgspec.Struct, frozen=True):
     """One thing that the process layer does for the business.
 
-    `due` is work that waits for its time in a table. `periodic_jobs` are done at each poll. `is_made` says for a type
-    of events whether the record is there that such an event makes: without it an event that was taken is done.
+    `due` is work that waits for its time in a table. `periodic_jobs` are done at each poll, and `background` are jobs
+    beside it, for as long as the layer runs. `is_made` says for a type of events whether the record is there that such
+    an event makes: without it an event that was taken is done.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Capability(msgspec.Struct, frozen=True):
     is_made: Mapping[str, Callable[[Event], bool]] = {}
     due: Sequence[Due] = ()
     periodic_jobs: Sequence[Callable[[], None]] = ()
+    background: Sequence[Job] = ()
     cases: CaseOwner | None = None
     routes: Sequence[ControllerRouterHandler] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -10,6 +11,8 @@ import sqlalchemy as sa
 from canonical.ids import Clock
 from policies.catalogue.live import LiveCatalogue
 from policies.outbound.residency import Residency
+from policies.outbound.webhook_sender import WebhookSender
+from policies.store.documents import Document
 from process_apis.records.cases import Cases
 from process_apis.records.erased import ErasedPeople
 from process_apis.records.orders import Orders
@@ -31,6 +34,15 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     """After so long without a report, the target is asked again and people hear of it."""
 
 
+class WebhookMeans(msgspec.Struct, frozen=True):
+    """What it takes to send events to partners: what sends them, the document with the key of the secrets, and a source
+    of random numbers from 0 up to 1."""
+
+    sender: WebhookSender
+    key: Document
+    jitter: Callable[[], float]
+
+
 class WorkflowContext(msgspec.Struct, frozen=True):
     """Handed to every capability at the start."""
 
@@ -42,6 +54,7 @@ class WorkflowContext(msgspec.Struct, frozen=True):
     clock: Clock
     residency: Residency
     live_catalogue: LiveCatalogue
+    webhooks: WebhookMeans
     retry_policy: RetryPolicy = RetryPolicy()
     erased: ErasedPeople | None = None
     """Who was erased; None where nobody can have been."""

@@ -20,16 +20,20 @@ from canonical.states import OrderState
 from policies.catalogue.live import LiveCatalogue
 from policies.identity.authentication import Principal
 from policies.outbound.layer_client import LayerClient
+from policies.outbound.public_address import OutboundAddresses, networks_of
 from policies.outbound.residency import Residency
+from policies.outbound.webhook_sender import WebhookSender
 from process_apis.records import customers
 from process_apis.records.cases import Cases
 from process_apis.records.database import open_database
 from process_apis.records.orders import Orders
 from process_apis.records.postings import Postings
 from process_apis.records.revisions import upgrade
-from process_apis.runtime.context import RetryPolicy, WorkflowContext
+from process_apis.runtime.context import RetryPolicy, WebhookMeans, WorkflowContext
 from process_apis.system_client import Platforms
 
+LOOPBACK = OutboundAddresses(networks=networks_of("127.0.0.0/8"))
+"""Where the webhooks of tests go."""
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: nobody listens there."""
 SOMEBODY = Principal("somebody", "support-desk", frozenset({"cases:act"}), frozenset({"*"}), "jti", 0.0, 0.0)
@@ -53,6 +57,19 @@ class TestClock:
         self.now += timedelta(seconds=seconds)
 
 
+class MemoryDocument:
+    """A document that is not kept."""
+
+    def __init__(self) -> None:
+        self._content = b""
+
+    def read(self) -> bytes:
+        return self._content
+
+    def change(self, act: Callable[[bytes], bytes]) -> None:
+        self._content = act(self._content)
+
+
 @contextmanager
 def context_over(url: str, clock: TestClock, system: str = NOWHERE) -> Generator[WorkflowContext]:
     """Return the context, over tables that are ready, with the system layer at an address."""
@@ -68,6 +85,7 @@ def context_over(url: str, clock: TestClock, system: str = NOWHERE) -> Generator
         clock,
         Residency(live_catalogue, "eu"),
         live_catalogue,
+        WebhookMeans(WebhookSender(LOOPBACK), MemoryDocument(), lambda: 0.5),
         RetryPolicy(tries=1, first=0.001),
     )
     database.dispose()

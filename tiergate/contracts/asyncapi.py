@@ -117,6 +117,7 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "credit_note": ("cn_1MxvRqLkdIwHu7ixY0xbUcxk", INVOICED | {"kind": "credit", "invoice": INV}),
     "posting": (INV, INVOICED | {"kind": "invoice", "invoice": INV}),
     "correction": (CRC, INVOICED | {"kind": "credit_note", "invoice": INV}),
+    "webhook": (f"whk_{ORD[4:]}", {}),
     "case": (CAS, {"customer": CUS, "legal_entity": "DE01", "kind": "deal_invalid", "team": "sales"}),
 }
 """The same of the events of our own records, by the record."""

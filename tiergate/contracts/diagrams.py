@@ -11,11 +11,13 @@ from canonical.states import (
     CONTRACT_TRANSITIONS,
     CORRECTION_TRANSITIONS,
     CUSTOMER_MERGE_TRANSITIONS,
+    DELIVERY_TRANSITIONS,
     DRIFT_TRANSITIONS,
     DUNNING_TRANSITIONS,
     MASS_CHANGE_TRANSITIONS,
     ORDER_TRANSITIONS,
     RENEWAL_TRANSITIONS,
+    WEBHOOK_TRANSITIONS,
     mermaid,
 )
 
@@ -33,6 +35,8 @@ DIAGRAMS = {
     "a drift": mermaid(DRIFT_TRANSITIONS),
     "a correction": mermaid(CORRECTION_TRANSITIONS),
     "a merge of customers": mermaid(CUSTOMER_MERGE_TRANSITIONS),
+    "a webhook": mermaid(WEBHOOK_TRANSITIONS),
+    "a delivery to a webhook": mermaid(DELIVERY_TRANSITIONS),
 }
 
 

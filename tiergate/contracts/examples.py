@@ -149,6 +149,21 @@ from canonical.products import (
     ProductMatches,
 )
 from canonical.renewals import Renewal
+from canonical.webhooks import (
+    NewWebhook,
+    NewWebhookSecret,
+    ResendRequest,
+    ResendResult,
+    SigningKey,
+    Webhook,
+    WebhookAttempt,
+    WebhookChange,
+    WebhookDelivery,
+    WebhookRequest,
+    WebhookSecretRequest,
+    WebhookTestResult,
+    WebhookWithSecret,
+)
 
 CUS, ORD, CON, CAS, COR, ACT, MAS = (
     f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act", "mas")
@@ -448,6 +463,40 @@ MERGE = CustomerMergeSummary(
     correlation_id=COR,
     actions=("keep", "switch"),
 )
+WHK, DLV, EVT = f"whk_{ORD[4:]}", f"dlv_{ORD[4:]}", f"evt_{ORD[4:]}"
+HOOKS, TO_HOOKS = "https://hooks.partner.example/tiergate", ("order.activated.v1", "order.held.v1")
+WEBHOOK = Webhook(
+    WHK,
+    "reseller-nord",
+    HOOKS,
+    TO_HOOKS,
+    "what our portal shows",
+    (),
+    "active",
+    "",
+    NOON,
+    NOON,
+    NOON,
+    (SigningKey(NOON, None),),
+    0,
+    NOON,
+)
+WITH_SECRET = WebhookWithSecret(WEBHOOK, "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+DELIVERY = WebhookDelivery(
+    DLV,
+    WHK,
+    EVT,
+    "order.activated.v1",
+    CUS,
+    "delivered",
+    "",
+    NOON,
+    None,
+    (
+        WebhookAttempt(NOON, 204, 83, "", ""),
+        WebhookAttempt(NOON, 500, 61, "it answered 500", "the database is away"),
+    ),
+)
 PRODUCT = CatalogueProduct("SEAT", "Seat", "Each", "Subscriptions", prices=(ListPrice("EUR", Decimal(252), "year"),))
 COPY = CatalogueProduct("SEAT", "Seat", prices=(ListPrice("EUR", Decimal(240), "year"),))
 SAMPLES: dict[Any, Any] = {
@@ -501,6 +550,17 @@ SAMPLES: dict[Any, Any] = {
         KnownProducts(("PLATFORM", "SEAT")),
         Credit(Money(0, "EUR"), Money(5000000, "EUR")),
         PlatformId("12"),
+        WEBHOOK,
+        WITH_SECRET,
+        DELIVERY,
+        WebhookRequest(HOOKS, TO_HOOKS, "what our portal shows"),
+        NewWebhook(HOOKS, TO_HOOKS, "what our portal shows", key=ACT),
+        WebhookChange(events=(*TO_HOOKS, "invoice.posted.v1")),
+        WebhookSecretRequest(),
+        NewWebhookSecret(key=ACT),
+        ResendRequest(NOON),
+        ResendResult(3, is_all=True),
+        WebhookTestResult(True, EVT, 204, 83, "", ""),
         Drift(
             DRF,
             "accepted",

@@ -218,6 +218,7 @@ catalogue = "{catalogue}"
 {virtual}
 [process]
 database_url = "{database_url}"
+webhook_networks = "127.0.0.0/8"
 """
             + "".join(each.platform_settings() for each in sites)
         )

@@ -27,7 +27,7 @@ from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
 from tests.support.amending import amend, contract_of
 from tests.support.environment import Environment
-from tests.support.partners import NORD, customer_of, patiently
+from tests.support.partners import NORD, Partner, customer_of, patiently
 from tests.support.platforms import wait_until
 
 CATALOGUE = load()
@@ -43,6 +43,9 @@ BODIES: dict[str, object] = {
     "partners_preview_amendment": ENDS,
     "sales_preview_catalogue_sync": {},
     "partners_request_amendment": ENDS,
+    "partners_change_webhook": {"description": "it is not ours"},
+    "partners_add_webhook_secret": {},
+    "partners_resend_webhook_deliveries": {"since": "2026-01-01T00:00:00Z"},
     "sales_act_on_mass_change": {"action": "cancel"},
     "sales_act_on_customer_merge": {"action": "switch"},
     "support_act_on_case": {"action": "retry"},
@@ -93,12 +96,30 @@ def target(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Ge
     ids = {"amendment_id": asked.id, "mass_change_id": change.id, "sync_id": sync.id, "drift_id": found.id}
     ids["invoice_id"] = contract_of(order).references["invoice"]
     ids["correction_id"] = credited(running, ids["invoice_id"]).id
+    ids["webhook_id"], ids["delivery_id"] = webhook(running)
     ids["merge_id"] = merged(running, account).id
     ids["dunning_id"] = owing(running, order).id
     ids["renewal_id"] = ending(running, order, tmp_path_factory.mktemp("governed")).id
     yield Target(order, event, case_id=running.cases_of(waiting.id)[0].id, **ids)
     running.children["process"].stop()
     running.start("process")
+
+
+def webhook(environment: Environment) -> tuple[str, str]:
+    """Make a webhook of Nord's, to which nobody listens, and something that it is sent. Return the ids of both."""
+    partner = Partner(environment)
+    body = {"url": "http://127.0.0.1:9/", "events": ["order.held.v1", "order.received.v1"]}
+    path = "/partners/v2/webhooks"
+    made = partner.call("POST", path, json=body, headers={"idempotency-key": "of-another"}).json()["webhook"]["id"]
+    customer_of(environment, NORD, "Sent to others")
+    held = environment.sell(environment.sale("Held of another", partner=NORD, currency="JPY"))[1]
+    environment.order_in(held, "on_hold")
+
+    def look() -> str | None:
+        found = partner.call("GET", f"{path}/{made}/deliveries").json()["items"]
+        return found[0]["id"] if found else None
+
+    return made, wait_until(look, 20, "a delivery to the webhook")
 
 
 def drifting(environment: Environment, order: Order) -> tuple[Drift, ...]:
@@ -206,9 +227,12 @@ LISTS = [
 
 @pytest.mark.parametrize("client", STRANGERS)
 def test_a_record_of_another_looks_like_none(running: Environment, target: Target, client: str) -> None:
-    for operation, method, path, _ in KEYED:
-        name = path[path.index("{") + 1 : path.index("}")]
+    for operation, method, template, _ in KEYED:
+        name, *others = re.findall(r"{(\w+)}", template)
         theirs, none = target.ids[name], target.none(name)
+        path = template
+        for each in others:
+            path = path.replace(f"{{{each}}}", target.ids[each])
         body = BODIES.get(operation)
 
         asked = ask(running, client, method, path.replace(f"{{{name}}}", theirs), body)

@@ -63,6 +63,9 @@ LATER = {
     "customer_merge_states",
     "corrections",
     "correction_states",
+    "webhooks",
+    "webhook_deliveries",
+    "webhook_attempts",
 }
 """Tables that version 0.1 did not have."""
 Contents = dict[str, list[dict[str, Any]]]
