@@ -79,7 +79,7 @@ NOT_PUBLIC: tuple[Network, ...] = tuple(
 
 
 class AddressRefused(Exception):
-    """An address is not called. The message says why, and is fit for whoever named it."""
+    """An address is not called. The message says why, and is fit for who has named it."""
 
 
 class OutboundAddresses(msgspec.Struct, frozen=True):

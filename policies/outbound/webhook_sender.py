@@ -1,6 +1,6 @@
 """Sends a webhook to an address that somebody else has named, and says what became of it.
 
-Whoever answers may do so in any way: slowly, without end, with a redirect. One exchange is bounded in time and in size,
+Who answers may do so in any way: slowly, without end, with a redirect. One exchange is bounded in time and in size,
 follows nothing, keeps no connection, and goes through no proxy, which would look up the name once more. Only the status
 of an answer counts. Of a refusal the first words are kept, so that the partner finds its own error.
 """
