@@ -73,6 +73,8 @@ class WebhookDeliveries:
         return ResendResult(min(len(rows), MOST_AT_ONCE), len(rows) <= MOST_AT_ONCE)
 
     def _send_again(self, connection: sa.Connection, row: sa.Row[Any]) -> None:
+        if row.state == "pending" and not row.attempts:
+            return  # it is about to be sent: to ask twice is to ask once
         # the next run: what an attempt that is under way says is noted, and decides nothing any more
         enter(connection, row, "pending", self._clock().isoformat(), attempts=0, run=row.run + 1)
 

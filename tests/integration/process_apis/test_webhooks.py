@@ -427,6 +427,7 @@ def test_one_event_is_sent_again_whatever_became_of_it(bench: WebhookBench, serv
     (delivery,) = bench.log(webhook.id)
 
     again = bench.deliveries.resend(webhook.id, delivery.id)
+    assert bench.deliveries.resend(webhook.id, delivery.id) == again
 
     assert (again.state, bench.deliver()) == ("pending", 1)
     assert server.got[0].headers["webhook-id"] == server.got[1].headers["webhook-id"]

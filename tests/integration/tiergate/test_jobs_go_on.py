@@ -27,7 +27,7 @@ FEEDS = tuple(
 LEASES = ("lease of salesforce keep", "lease of stripe keep")
 TASKS: dict[Layer, tuple[str, ...]] = {
     "system": (*OF_ALL, "Checks keep_asking", *FEEDS, *LEASES),
-    "process": (*OF_ALL, "Retention watch", "Engine keep_threads"),
+    "process": (*OF_ALL, "Retention watch", "Engine keep_threads", "webhooks deliver"),
     "experience": (*OF_ALL, "Checks keep_asking"),
 }
 THREADS: dict[Layer, tuple[str, ...]] = {

@@ -125,11 +125,18 @@ def test_a_layer_is_reached_by_its_neighbours_alone() -> None:
     assert callers("system") == {"process", "ingress-nginx"}
 
 
-def test_the_system_layer_alone_reaches_the_internet() -> None:
+def test_platforms_and_webhooks_are_reached_in_the_internet_and_nothing_in_private_networks() -> None:
     policies = of_kind("NetworkPolicy")
-    outside = {name for name, each in policies.items() if "ipBlock" in str(each["spec"].get("egress"))}
+    outside = {
+        name: [each for each in policy["spec"].get("egress", ()) if "ipBlock" in str(each)]
+        for name, policy in policies.items()
+    }
 
-    assert outside == {"system"}
+    assert {name for name, rules in outside.items() if rules} == {"system", "process"}
+    for (rule,) in (outside["system"], outside["process"]):
+        assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
+        (to,) = rule["to"]
+        assert {"10.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"} <= set(to["ipBlock"]["except"])
 
 
 def test_no_secret_has_a_value_here() -> None:

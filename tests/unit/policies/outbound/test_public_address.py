@@ -14,6 +14,7 @@ from policies.outbound.public_address import (
     LONGEST_URL,
     NOT_PUBLIC,
     AddressRefused,
+    NameLookup,
     OutboundAddresses,
     Resolve,
     check,
@@ -177,6 +178,18 @@ def test_more_ports_are_called_where_the_settings_say_so() -> None:
     allowed = OutboundAddresses(ports=frozenset({443, 8443}))
 
     assert check(parse("https://example.com:8443/"), [PUBLIC], allowed) == [PUBLIC]
+
+
+def test_those_who_ask_for_a_name_at_once_wait_for_one_look_up() -> None:
+    look_up = NameLookup(threads=1)
+
+    async def both(name: str) -> list[list[str] | BaseException]:
+        return await asyncio.gather(look_up(name), look_up(name), return_exceptions=True)
+
+    first, second = asyncio.run(both("127.0.0.1"))
+    assert first is second
+    assert first == ["127.0.0.1"]
+    assert all(isinstance(each, OSError) for each in asyncio.run(both("nobody.invalid")))
 
 
 def test_a_name_that_cannot_be_found_is_refused_in_words() -> None:
