@@ -214,14 +214,14 @@ def _in_log(message: str) -> Json:
     return {"$ref": f"#/channels/eventLog/messages/{message}"}
 
 
-def _own(name: str) -> tuple[str, str, dict[str, str]]:
+def own_example(name: str) -> tuple[str, str, dict[str, str]]:
     """Return the example of an event of our own records."""
     subject, data = OWN[name.split(".")[3]]
     return SOURCE, subject, data | {"state": PROCESS_EVENTS[name]}
 
 
 def _message(name: str, owner: str, summary: str) -> Json:
-    source, subject, data = EXAMPLES[name] if name in EXAMPLES else _own(name)
+    source, subject, data = EXAMPLES[name] if name in EXAMPLES else own_example(name)
     example = Event(id=f"{subject}:1", source=source, type=name, subject=subject, time=NOON, data=data)
     return {
         "name": name,

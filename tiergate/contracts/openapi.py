@@ -30,7 +30,7 @@ from policies.traffic.idempotency import MISSING_KEY, REUSED_KEY, STILL_RUNS
 from policies.traffic.rate_limit import THROTTLED
 from process_apis.records.database import open_database
 from tiergate import composition
-from tiergate.contracts import descriptions
+from tiergate.contracts import descriptions, partner_webhooks
 from tiergate.contracts.examples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, PAYMENT, SYN, sample
 from tiergate.settings import Settings
 
@@ -144,6 +144,8 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
         },
         "security": _security(api, None),
     }
+    if name == partner_webhooks.API and as_of is None:
+        made["webhooks"] = partner_webhooks.webhooks(catalogue)
     made = _renamed(made)
     _close(made, [route.takes for route in routes.values() if route.takes is not None])
     return as_of.describe(made, _structs(kinds)) if as_of else made
