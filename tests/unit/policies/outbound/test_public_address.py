@@ -183,7 +183,7 @@ def test_more_ports_are_called_where_the_settings_say_so() -> None:
 def test_those_who_ask_for_a_name_at_once_wait_for_one_look_up() -> None:
     look_up = NameLookup(threads=1)
 
-    async def both(name: str) -> list[list[str] | BaseException]:
+    async def both(name: str) -> tuple[list[str] | BaseException, list[str] | BaseException]:
         return await asyncio.gather(look_up(name), look_up(name), return_exceptions=True)
 
     first, second = asyncio.run(both("127.0.0.1"))
