@@ -511,6 +511,18 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         "breaks the rule",
         "v<major>",
     ),
+    "event that no partner knows": (
+        ('summary = "A case was closed" }', 'summary = "A case was closed", partners = "cases:read" }'),
+        "events.com.tiergate.process.case.resolved.v1.partners",
+        "nothing that a partner knows",
+        "take it out",
+    ),
+    "event for a scope of nobody": (
+        ('delivered and billed", partners = "orders:read"', 'delivered and billed", partners = "orders:see"'),
+        "events.com.tiergate.process.order.partially_activated.v1.partners",
+        "'orders:see'",
+        "the scope that reads the record",
+    ),
     "event owner": (
         ('closed.v1" = { owner = "sales operations", summary', 'closed.v1" = { summary'),
         "events.com.tiergate.crm.deal.closed.v1.owner",
@@ -749,6 +761,11 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
             '"com.tiergate.billing.invoice.paid.v1"',
             '"com.tiergate.billing.invoice.voided.v1"',
             "The event com.tiergate.billing.invoice.paid.v1 is now refused.",
+        ),
+        (
+            'summary = "An order is known", partners = "orders:read" }',
+            'summary = "An order is known" }',
+            "The event com.tiergate.process.order.received.v1 is now sent to no partner any more.",
         ),
     ],
 )
