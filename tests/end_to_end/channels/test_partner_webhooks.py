@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
@@ -64,11 +66,11 @@ def receiver(folder: Path, name: str, command: str, secret: str, port: int) -> G
     script.write_text(snippet(name))
     variables = {"WEBHOOK_SECRET": secret, "PORT": str(port)}
     with output.open("w") as writes:
-        process = subprocess.Popen([command, str(script)], env=variables, stdout=writes)
+        process = subprocess.Popen([command, str(script)], env=variables, stdout=writes, start_new_session=True)
         try:
             yield output
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)  # Node is the child of a script
             process.wait()
 
 
