@@ -97,7 +97,7 @@ def test_the_receivers_of_the_guide_take_a_real_delivery_once_and_refuse_what_is
     assert [each.split(" ")[0] for each in lines if placed["id"] in each and "received" in each] == [
         "order.received.v1"
     ]
-    assert lines[0].startswith("webhook.tested.v1")
+    assert any(each.startswith("webhook.tested.v1") for each in lines), "events of what was sold before may come first"
     partner.call("DELETE", f"{HOOKS}/{webhook}")
 
 
