@@ -1,7 +1,4 @@
 """The states of all that has some: a table each, which is checked at every change and drawn in the docs."""
-"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts, merges of customers,
-and of partners' webhooks with what is delivered to them: a table each, which is checked at every change and drawn in
-the docs."""
 
 from __future__ import annotations
 
@@ -227,6 +224,8 @@ CORRECTION_TRANSITIONS: dict[CorrectionState, frozenset[CorrectionState]] = {
     "booked": frozenset(),
     "on_hold": frozenset({"checking", "carrying_out", "carried_out", "given_up"}),
     "given_up": frozenset(),
+}
+
 WebhookState = Literal["active", "disabled", "stopped"]
 WEBHOOK_MEANING: dict[WebhookState, str] = {
     "active": "events are delivered",
@@ -310,6 +309,8 @@ def check_customer_merge(present: CustomerMergeState, wanted: CustomerMergeState
 def check_correction(present: CorrectionState, wanted: CorrectionState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a correction", CORRECTION_TRANSITIONS, present, wanted)
+
+
 def check_webhook(present: WebhookState, wanted: WebhookState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a webhook", WEBHOOK_TRANSITIONS, present, wanted)

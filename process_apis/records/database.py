@@ -493,6 +493,7 @@ correction_states = sa.Table(
     sa.Column("at", sa.String(40), nullable=False),
     sa.Column("decided_by", KEY, nullable=False, default="", info=TEXT),
     sa.Column("reason", sa.Text, nullable=False, default="", info=TEXT),
+)
 webhooks = sa.Table(
     "webhooks",
     metadata,

@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from canonical.billing import Contract
-from canonical.dunning import OpenInvoice
 from canonical.dunning import OpenInvoice, OpenInvoices
-from canonical.faults import Rejected
 from canonical.ids import Clock
 from system_apis.billing.stripe.amounts import from_stripe
 from system_apis.billing.stripe.client import StripeClient, at

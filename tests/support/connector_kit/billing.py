@@ -173,8 +173,6 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
             for _ in range(2):
                 given = InvoiceEnd(key, contract.legal_entity)
                 await self.bench.settled(lambda given=given: self.connector.write_off_invoice(given))
-            assert await self.bench.settled(lambda contract=contract: self.connector.open_invoices(contract)) == ()
-                await self.bench.settled(lambda key=key: self.connector.write_off_invoice(key))
             rest = await self.bench.settled(lambda contract=contract: self.connector.open_invoices(contract))
             assert rest.items == ()
             given_up = await self.bench.settled(lambda key=key: self.connector.invoice(key))
@@ -185,11 +183,9 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
         paid = await self._first_invoice("pays", PRICE, payment_method="pm_card_visa")
         started = await self.bench.settled(await self._start("pays", PRICE, payment_method="pm_card_visa"))
         assert isinstance(started, Contract)
-        assert await self.bench.settled(lambda: self.connector.open_invoices(started)) == ()
         given = InvoiceEnd(paid.id, paid.legal_entity)
         assert isinstance(await self.bench.fault(lambda: self.connector.write_off_invoice(given)), Rejected)
         assert (await self.bench.settled(lambda: self.connector.open_invoices(started))).items == ()
-        await self.bench.settled(lambda: self.connector.write_off_invoice(paid.id))
         assert (await self.bench.settled(lambda: self.connector.invoice(paid.id))).state == "paid"
 
     @behaviour

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0029"
-down_revision = "0027"
+down_revision = "0028"
 works_with_former = True
 """It only adds, and code before it has nothing of the kind."""
 
