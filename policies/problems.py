@@ -142,7 +142,11 @@ HEAD_TOO_LARGE = problem_type(
     "The line and the headers of a request have at most 32 KiB together, and what frames a body is bounded too.",
 )
 TOO_LARGE = problem_type(
-    "body-too-large", 413, "The body is too large", "Send less at a time.", "A body has at most 256 KiB."
+    "body-too-large",
+    413,
+    "The body is too large",
+    "Send less at a time.",
+    "A body has at most 256 KiB, one of usage records 64 MiB.",
 )
 INVALID = problem_type(
     "invalid-request",

@@ -37,6 +37,7 @@ from process_apis import (
     mass_change,
     renewals,
     webhooks,
+    usage,
 )
 from process_apis.case_actions import CaseActions
 from process_apis.events.api import OWN as EVENT_ROUTES
@@ -54,6 +55,7 @@ CAPABILITIES = (
     amendments.capability,
     mass_change.capability,
     renewals.capability,
+    usage.capability,
     accounting.capability,
     dunning.capability,
     collection.capability,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
@@ -12,6 +13,7 @@ from canonical.amendments import Amendment, AmendmentPreview, ContractSummary, C
 from canonical.orders import NewOrder, Order, OrderSummary, Page, PostingStatus
 from canonical.parties import Customer
 from canonical.states import AmendmentState, OrderState
+from canonical.usage import ContractUsage, UsageReceipt, UsageRecord
 from experience_apis.partners import contract
 from experience_apis.partners.contract import (
     PartnerAmendment,
@@ -28,6 +30,7 @@ from experience_apis.partners.contract import (
 )
 from experience_apis.partners.webhooks import WEBHOOK_ROUTES
 from experience_apis.process_client import Process
+from experience_apis.usage_records import RECORDING, take_records
 from policies.business.amendments import CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, Limit, Moment, OfCustomer
@@ -260,6 +263,40 @@ async def withdraw_amendment(
     return contract.amendment(await process.write(principal, path, None, Amendment))
 
 
+@operation(
+    "partners_record_usage",
+    "POST",
+    "/usage",
+    summary="Send what your customers used, up to 100,000 records at a time",
+    status=200,
+    problems=RECORDING,
+    lines=UsageRecord,
+    streamed=True,
+)
+async def record_usage(
+    request: Request[Any, Any, Any], process: NamedDependency[Process], principal: NamedDependency[Principal]
+) -> UsageReceipt:
+    """Send one record on each line. Each is kept once, by its key: send what had no answer again. A line that cannot be
+    taken is named, and stops no other."""
+    return await take_records(request, process, principal)
+
+
+@operation(
+    "partners_get_usage",
+    "GET",
+    "/contracts/{contract_id:str}/usage",
+    summary="Read what one of your customers used under a contract in its present periods",
+)
+async def get_usage(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: CanonicalId,
+    as_of: Moment = None,
+) -> ContractUsage:
+    """Return what the meters of the contract say, in the periods that `as_of` is in, up to then."""
+    return await process.read(principal, f"contracts/{contract_id}/usage", {"as_of": as_of}, ContractUsage)
+
+
 routers = versioned(
     "partners",
     __name__,
@@ -272,6 +309,8 @@ routers = versioned(
         list_credit_notes,
         list_contracts,
         get_contract,
+        record_usage,
+        get_usage,
         preview_amendment,
         request_amendment,
         list_amendments,

@@ -49,10 +49,14 @@ OF_WEBHOOKS = (
     "resend_webhook_delivery",
     "resend_webhook_deliveries",
 )
+USAGE_SENT = "What customers use can be sent; v1 has no such call."
+USAGE_READ = "What customers have used can be read; v1 has no such call."
 VERSION = OlderVersion(
     "v1",
     newer="v2",
     changes=(
+        OperationAdded(USAGE_SENT, "partners_record_usage"),
+        OperationAdded(USAGE_READ, "partners_get_usage"),
         ValueRewritten(AMOUNTS, Money, MONEY, reads=_money, writes=_text),
         FieldRenamed(ITEMS_OF_AN_ORDER, PartnerOrderRequest, old="items", new="lines"),
         FieldRenamed(ITEMS_OF_A_CONTRACT, PartnerContract, old="items", new="lines"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
@@ -46,7 +46,9 @@ from canonical.states import (
     OrderState,
     RenewalState,
 )
+from canonical.usage import ContractUsage, UsageReceipt, UsageRecord
 from experience_apis.process_client import Process
+from experience_apis.usage_records import RECORDING, take_records
 from policies.business.amendments import ALREADY_RENEWED, CHANGE_REFUSED, CONTRACT_OVER, KEY_TAKEN
 from policies.business.catalogue_sync import OWNED_ELSEWHERE, PREVIEW_OUTDATED
 from policies.contract.operation import operation
@@ -524,6 +526,41 @@ async def list_catalogue_items(
     return await process.get(principal, f"catalogue-syncs/{sync_id}/items", query)
 
 
+@operation(
+    "sales_record_usage",
+    "POST",
+    "/usage",
+    summary="Send what was used, up to 100,000 records at a time",
+    status=200,
+    problems=RECORDING,
+    lines=UsageRecord,
+    streamed=True,
+)
+async def record_usage(
+    request: Request[Any, Any, Any], process: NamedDependency[Process], principal: NamedDependency[Principal]
+) -> UsageReceipt:
+    """Send one record on each line. Each is kept once, by its key: send what had no answer again. A line that cannot be
+    taken is named, and stops no other."""
+    return await take_records(request, process, principal)
+
+
+@operation(
+    "sales_get_usage",
+    "GET",
+    "/contracts/{contract_id:str}/usage",
+    summary="Read what was used under a contract in its present periods",
+    answers=ContractUsage,
+)
+async def get_usage(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: CanonicalId,
+    as_of: Moment = None,
+) -> Response[bytes]:
+    """Return what the meters of the contract say, in the periods that `as_of` is in, up to then."""
+    return await process.get(principal, f"contracts/{contract_id}/usage", {"as_of": as_of})
+
+
 routers = versioned(
     "sales",
     __name__,
@@ -532,6 +569,8 @@ routers = versioned(
         get_order,
         list_contracts,
         get_contract,
+        record_usage,
+        get_usage,
         preview_amendment,
         request_amendment,
         list_amendments,

@@ -21,11 +21,14 @@ from canonical.drift import Drift, DriftAcceptance
 from canonical.orders import Cancellation, CustomerOverview, Order, Page
 from canonical.states import CorrectionState, DriftState
 from experience_apis import dunnings
+from canonical.states import DriftState
+from canonical.usage import ContractUsage
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, ForeignKey, Instance, Limit, OfCustomer, OfInvoice
+from policies.contract.parameters import CanonicalId, Cursor, Instance, Limit, Moment, OfCustomer
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import DRIFT_STAYS, NOT_ALLOWED_NOW, OUTSIDE_REGION, OWNER_CHANGED
@@ -308,6 +311,20 @@ async def withdraw_correction(
 ) -> Response[bytes]:
     """Give up a correction that waits for an approval or for people. One that billing has is refused."""
     return await process.post(principal, f"corrections/{correction_id}/withdrawal", None)
+    "support_get_usage",
+    "GET",
+    "/contracts/{contract_id:str}/usage",
+    summary="Read what was used under a contract in its present periods",
+    answers=ContractUsage,
+)
+async def get_usage(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    contract_id: CanonicalId,
+    as_of: Moment = None,
+) -> Response[bytes]:
+    """Return what the meters of the contract say, in the periods that `as_of` is in, up to then."""
+    return await process.get(principal, f"contracts/{contract_id}/usage", {"as_of": as_of})
 
 
 routers = versioned(
@@ -324,6 +341,7 @@ routers = versioned(
         list_corrections,
         get_correction,
         withdraw_correction,
+        get_usage,
         list_drifts,
         get_drift,
         repair_drift,

@@ -51,7 +51,8 @@ class ServiceTier(Fact, frozen=True):
 class Operation(Fact, frozen=True):
     """What governs one operation. Exactly one of `scope` and `open` is given.
 
-    A call counts `cost` against its client's limits; `rates` limits the operation beside them, for each client.
+    A call counts `cost` against its client's limits; `rates` limits the operation beside them, for each client. The
+    body of a `streamed` one is read while it comes: it is longer than others may be, and never in memory as a whole.
     """
 
     tier: Name
@@ -60,6 +61,7 @@ class Operation(Fact, frozen=True):
     open: Literal["health", "signature", "credentials", "public"] | None = None
     cost: Count = 1
     rates: str | None = None
+    streamed: bool = False
 
 
 class Version(Fact, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -46,6 +46,7 @@ from policies.contract.bodies import MAX_BODY, ReceivedBody, refuse_unfit_body, 
 from policies.contract.conformance import in_words
 from policies.contract.deprecation_usage import DeprecationUsage
 from policies.contract.headers import single
+from policies.contract.operation import declaration_of
 from policies.contract.parameters import refuse_unknown_parameters, sent_names
 from policies.contract.paths import refuse_other_spelling
 from policies.http.client import EXCHANGE_MARK
@@ -69,6 +70,8 @@ CALL = "call"
 """Where a request's state has its call, for answers that are made outside of its work."""
 REFUSALS = "refusals"
 """Where an app's state has what takes note of its refusals."""
+STREAMED = "streamed"
+"""Where an app's state has the paths whose bodies are read while they come."""
 ACTS_FOR = "acts_for"
 """Where an operation that verifies its caller itself says who that is, for the audit record."""
 REFUSED = "refused, the previous one governs: the log of this layer says why"
@@ -93,11 +96,13 @@ class Ungoverned(RuntimeError):
 
 
 class ServedRoute(msgspec.Struct, frozen=True):
-    """A route of a layer: its operation, the version that its path names, and whether its methods change nothing."""
+    """A route of a layer: its operation, the version that its path names, whether its methods change nothing, and
+    whether its body is read while it comes."""
 
     operation_id: str
     version: str
     safe: bool
+    streamed: bool
 
 
 class Gate:
@@ -136,6 +141,8 @@ class Gate:
         """The policies of each operation, under the present catalogue."""
         self.methods: defaultdict[str, set[str]] = defaultdict(lambda: {"OPTIONS"})
         """What each path can be asked."""
+        self.streamed: set[str] = set()
+        """The paths whose bodies are read while they come."""
         self.trail = AuditTrail(audit, clock)
         self.load = Load()
         self._services = Services(verifier, throttle, self.load, self.usage, self.trail, clock, metrics)
@@ -449,12 +456,18 @@ def governed(
         raise Ungoverned("; ".join(f"{'.'.join(path)}: {reason}" for path, reason, _ in wrong))
     gate.live_catalogue.require(lambda catalogue: ungoverned(catalogue, gate.layer, routes))
     app.state[REFUSALS] = gate.refusals
+    app.state[STREAMED] = gate.streamed
     return app
 
 
 def refusals_of(app: object) -> Refusals | None:
     """Return what takes note of the refusals of a governed app, for those who refuse before it is asked."""
     return app.state.get(REFUSALS) if isinstance(app, Litestar) else None
+
+
+def streamed_by(app: object) -> Container[str]:
+    """Return the paths of a governed app whose bodies are read while they come."""
+    return app.state.get(STREAMED, ()) if isinstance(app, Litestar) else ()
 
 
 def _served(app: Litestar, gate: Gate, *, described: bool) -> Iterator[ServedRoute]:
@@ -466,7 +479,10 @@ def _served(app: Litestar, gate: Gate, *, described: bool) -> Iterator[ServedRou
             gate.methods[route.path_format] |= handler.http_methods
             if "OPTIONS" not in handler.http_methods:
                 safe = handler.http_methods <= {"GET", "HEAD"}
-                yield ServedRoute(operation_of(handler), versions.named_in(route.path), safe)
+                streamed = declaration_of(handler).streamed
+                if streamed:
+                    gate.streamed.add(route.path)
+                yield ServedRoute(operation_of(handler), versions.named_in(route.path), safe, streamed)
 
 
 def ungoverned(catalogue: Catalogue, layer: Layer, routes: Iterable[ServedRoute]) -> Iterator[Report]:
@@ -485,3 +501,6 @@ def ungoverned(catalogue: Catalogue, layer: Layer, routes: Iterable[ServedRoute]
         if (operation.idempotency == "safe") != route.safe:
             reason = "it changes something and is called safe, or the other way round"
             yield (*path, "operations", route.operation_id, "idempotency"), reason, "say what the route does"
+        if operation.streamed != route.streamed:
+            reason = "its body is streamed and it is not said, or the other way round"
+            yield (*path, "operations", route.operation_id, "streamed"), reason, "say what the route does"

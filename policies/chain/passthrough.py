@@ -63,6 +63,7 @@ class Passthrough:
         self._passages = passthrough_routes
         self._fetch = fetch
         self.refusals = gate.refusals
+        self.streamed = gate.streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":

@@ -28,6 +28,7 @@ from policies.business.mass_changes import MASS_CHANGE_PACE
 from policies.business.posting_windows import POSTING_WINDOWS
 from policies.business.renewals import RENEWALS
 from policies.business.start_window import START_WINDOW
+from policies.business.usage import METERS
 from policies.catalogue.explain import Explanation, asked, explained
 from policies.catalogue.model import Catalogue
 from policies.catalogue.sections import Section
@@ -89,6 +90,7 @@ FACTS: tuple[Section[Any], ...] = (
     MASS_CHANGE_PACE,
     RENEWALS,
     DUNNING,
+    METERS,
     CASE_ROUTING,
     EVENTS,
     ISSUERS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from typing import Any, cast
@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope,
 from msgspec import inspect
 
 from policies.contract.conformance import unfit
+from policies.contract.operation import MAX_STREAM
 from policies.http.client import storable
 from policies.policy import Call, Policy, Rules
 from policies.problems import INVALID, REQUEST, TOO_LARGE, UNFIT, FieldError, ProblemError
@@ -29,15 +30,24 @@ def described(kind: Any) -> inspect.Type:
 async def read_body(receive: Receive, longest: int = MAX_BODY) -> bytes:
     """Return the whole body of a request. Raises `ProblemError`: 413 when it is longer, 400 when it breaks off."""
     body = b""
+    async for part in parts_of_body(receive, longest):
+        body += part
+    return body
+
+
+async def parts_of_body(receive: Receive, longest: int = MAX_STREAM) -> AsyncIterator[bytes]:
+    """Yield the body of a request as it comes. Raises `ProblemError` as `read_body` does."""
+    left = longest
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise ProblemError(REQUEST, "The request broke off.")
-        body += message["body"]
-        if len(body) > longest:
+        left -= len(message["body"])
+        if left < 0:
             raise ProblemError(TOO_LARGE, TOO_LARGE.title + ".")
+        yield message["body"]
         if not message["more_body"]:
-            return body
+            return
 
 
 def replayed(body: bytes) -> Receive:
@@ -61,11 +71,12 @@ class ReceivedBody:
 
 
 class WholeRequest(Policy):
-    """A call that changes something goes on when its body has come whole: one that never does takes no slot."""
+    """A call that changes something goes on when its body has come whole: one that never does takes no slot. A body
+    that is streamed cannot be waited for; it ends within the time of its call."""
 
     @staticmethod
     def applies(rules: Rules) -> bool:
-        return rules.operation.idempotency != "safe"
+        return rules.operation.idempotency != "safe" and not rules.operation.streamed
 
     def enter(self, call: Call) -> Awaitable[None] | None:
         return call.receive_all() if call.receive_all is not None else None

@@ -16,6 +16,10 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 DECLARED = "declared"
 """Where a route has its declaration, in Litestar's `opt`."""
 CREATED, OK = 201, 200
+MAX_STREAM = 64 * 1024 * 1024
+"""Bytes of a body that is read while it comes."""
+LINES = "application/x-ndjson"
+"""The type of a body that is a JSON value on each line."""
 
 
 class Declaration(msgspec.Struct, frozen=True):
@@ -25,6 +29,9 @@ class Declaration(msgspec.Struct, frozen=True):
     path at the next layer that a read is passed through to, with `{parameter}` where the last segment goes. `links` are
     where an answer leads: the next operation, its parameter, and where in the answer its value is (RFC 6901). An answer
     that `holds_secret` is kept nowhere: the same request again is handled again.
+    where an answer leads: the next operation, its parameter, and where in the answer its value is (RFC 6901).
+    `lines` is the type of each line of a body that is lines of JSON, which the handler reads itself; with `streamed` it
+    does so while they come.
     """
 
     problems: tuple[ProblemType, ...] = ()
@@ -32,6 +39,8 @@ class Declaration(msgspec.Struct, frozen=True):
     passes: str = ""
     links: Mapping[str, tuple[str, str]] = {}
     holds_secret: bool = False
+    lines: Any = None
+    streamed: bool = False
 
 
 def operation(
@@ -48,17 +57,20 @@ def operation(
     links: Mapping[str, tuple[str, str]] | None = None,
     holds_secret: bool = False,
     sync_to_thread: bool | None = None,
+    lines: Any = None,
+    streamed: bool = False,
 ) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
     """Declare a route for an operation of the catalogue.
 
     `answers` is the type of the answer where the handler passes bytes on or shapes them itself. `status` is that of
     success: 201 for a POST and 200 for the others, if not said. `sync_to_thread` is asked for a handler that is no
-    coroutine.
+    coroutine. `lines` and `streamed` are those of `Declaration`.
     """
     succeeds = status or (CREATED if method == "POST" else OK)
 
     def declare(handler: Callable[..., Any]) -> HTTPRouteHandler:
         declared = Declaration(problems, asks_platforms, passes, links or {}, holds_secret)
+        declared = Declaration(problems, asks_platforms, passes, links or {}, lines, streamed)
         responses = {} if answers is None else {succeeds: ResponseSpec(answers, generate_examples=False)}
         route = HTTPRouteHandler(
             path,

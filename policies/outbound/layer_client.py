@@ -12,6 +12,7 @@ from canonical.faults import Rejected, Throttled, Unavailable
 from canonical.jobs import JobsReceipt, JobsReport
 from policies.catalogue.model import Client
 from policies.context import correlation, deadline
+from policies.contract.operation import LINES
 from policies.http.client import HttpResponse, TransportFailure
 from policies.http.http1 import AsyncHttpClient, HttpClient
 from policies.identity.authentication import Principal
@@ -105,16 +106,16 @@ class AsyncLayerClient:
             raise error.fault(self._layer, safe=True) from error
 
     async def forward(self, method: str, path: str, token: str, body: Any = None) -> LayerResponse:
-        """Return the answer as it came, for a caller that passes it on.
+        """Return the answer as it came, for a caller that passes it on. A body of bytes is lines of JSON already.
 
         Raises a leaf of `PlatformFault` only when there is none, or the layer does not accept our token.
         """
         if method == "GET":
             return await self.fetch(path, token)
-        content = b"" if body is None else msgspec.json.encode(body)
+        content = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
         left = _left(self._layer, self._timeout)
         try:
-            headers = _headers(token, left)
+            headers = _headers(token, left) | ({"content-type": LINES} if isinstance(body, bytes) else {})
             reply = await self._http.request(method, path, seconds=left, content=content, headers=headers)
         except TransportFailure as error:
             raise error.fault(self._layer, safe=False) from error

@@ -179,14 +179,16 @@ class Idempotency:
 
 
 class IdempotencyKeys(Policy):
-    """A write may name itself, or must; the handler behind the policies then runs it once (`Idempotency.run`)."""
+    """A write may name itself, or must; the handler behind the policies then runs it once (`Idempotency.run`). What is
+    streamed has no answer that could be kept for its body: each of its records has a key of its own."""
 
     def __init__(self, rules: Rules) -> None:
         self._needed = rules.operation.idempotency == "key"
 
     @staticmethod
     def applies(rules: Rules) -> bool:
-        return rules.operation.idempotency != "safe" and not rules.operation.open
+        operation = rules.operation
+        return operation.idempotency != "safe" and not operation.open and not operation.streamed
 
     def enter(self, call: Call) -> None:
         given = call.headers.get(HEADER)

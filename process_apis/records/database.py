@@ -547,6 +547,32 @@ webhook_attempts = sa.Table(
     sa.Column("milliseconds", sa.Integer, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("excerpt", sa.Text, nullable=False, info=TEXT),
+usage_sources = sa.Table(
+    "usage_sources",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("contract_id", KEY, nullable=False),
+    sa.Column("meter", sa.String(40), nullable=False),
+    sa.UniqueConstraint("contract_id", "meter"),
+)
+# A million rows of a contract and meter are read in the order of their moments: on SQLite they lie in it.
+usage_records = sa.Table(
+    "usage_records",
+    metadata,
+    sa.Column("source", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("id", KEY, primary_key=True),
+    sa.Column("quantity", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.String(32), nullable=False, default=""),
+    sa.UniqueConstraint("source", "id"),
+    sqlite_with_rowid=False,
+)
+usage_voids = sa.Table(
+    "usage_voids",
+    metadata,
+    sa.Column("source", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", KEY, primary_key=True),
+    sqlite_with_rowid=False,
 )
 OPEN = cases.c.state == "open"
 sa.Index(

@@ -12,10 +12,12 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 from click.testing import CliRunner
 
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
+from policies.contract.operation import LINES
 from tests.support.environment import Environment
 from tests.support.platforms import THREE_LINES
 from tiergate import composition
@@ -98,10 +100,17 @@ def fuzz(
     if seconds is not None:
         command += ["--max-time", str(seconds)]
     with contextlib.chdir(environment.folder):  # what it finds is kept where it is imported first
-        from schemathesis.cli import schemathesis  # noqa: PLC0415 - it is slow to import, so once, and by who fuzzes
+        import schemathesis as fuzzer  # noqa: PLC0415 - it is slow to import, so once, and by who fuzzes
+        from schemathesis.cli import schemathesis  # noqa: PLC0415 - as above
 
+        fuzzer.serializer(LINES)(as_lines)
         done = CliRunner().invoke(schemathesis, command)
     return "" if done.exit_code == 0 else f"{done.output}\nexit code {done.exit_code}: {done.exception!r}"
+
+
+def as_lines(_: object, value: object) -> bytes:
+    """Return a value as a body that is to be lines of JSON."""
+    return value.encode(errors="replace") if isinstance(value, str) else msgspec.json.encode(value)
 
 
 def documents() -> list[Path]:

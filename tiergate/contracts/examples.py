@@ -164,6 +164,7 @@ from canonical.webhooks import (
     WebhookTestResult,
     WebhookWithSecret,
 )
+from canonical.usage import ContractUsage, MeterReading, UsageError, UsageReceipt, UsageRecord
 
 CUS, ORD, CON, CAS, COR, ACT, MAS = (
     f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act", "mas")
@@ -725,6 +726,24 @@ SAMPLES: dict[Any, Any] = {
             history=(DunningEntry("past_due", NOON, OVERDUE.due),),
         ),
         DunningAction("postpone", "the customer pays by bank transfer this week", date(2026, 11, 20)),
+        UsageRecord("call-2026-11-01-0001", CON, "api_calls", NOON, "12.5"),
+        UsageReceipt(99_998, 1, 1, (UsageError(40_217, "$.at", "it is more than 35 days ago"),)),
+        ContractUsage(
+            CON,
+            HALF,
+            (
+                MeterReading(
+                    "api_calls",
+                    "CALLS",
+                    "call",
+                    "sum",
+                    datetime(2027, 5, 1, 12, tzinfo=UTC),
+                    datetime(2027, 6, 1, 12, tzinfo=UTC),
+                    Decimal("65000.5"),
+                    99_998,
+                ),
+            ),
+        ),
         MassChangeAction("pause"),
         MassChangeSummary(MAS, "running", False, "DE01", "SEAT", "kim@example.com", HALF, HALF),
         MassChangeItem(CON, CUS, "changed", Money(50000, "EUR"), Money(52500, "EUR"), amendment_id=AMENDMENT.id),

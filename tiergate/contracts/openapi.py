@@ -22,7 +22,7 @@ from canonical.states import MEANING
 from policies import problems
 from policies.catalogue.check import load
 from policies.catalogue.model import Api, Catalogue, Layer, Operation, Version
-from policies.contract.operation import answer_type, declaration_of
+from policies.contract.operation import LINES, answer_type, declaration_of
 from policies.contract.version_chain import VersionChain, chains
 from policies.contract.versions import ENDED
 from policies.problems import CONTENT_TYPE, FAULTS, Problem, ProblemType
@@ -110,7 +110,12 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
         if isinstance(handler, HTTPRouteHandler) and handler.operation_id
         if as_of is None or as_of.serves(handler.operation_id)
     }
-    kinds = [kind for route in routes.values() for kind in (route.takes, route.returns) if kind is not None]
+    kinds = [
+        kind
+        for route in routes.values()
+        for kind in (route.takes, route.returns, route.declared.lines)
+        if kind is not None
+    ]
     kinds += as_of.removed_types() if as_of else []
     _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=SCHEMAS + "{name}")
     descriptions.describe(schemas, _structs([*kinds, Problem]) | {each: Page for each in schemas if PAGE.match(each)})
@@ -147,7 +152,8 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
     if name == partner_webhooks.API and as_of is None:
         made["webhooks"] = partner_webhooks.webhooks(catalogue)
     made = _renamed(made)
-    _close(made, [route.takes for route in routes.values() if route.takes is not None])
+    taken = [each for route in routes.values() for each in (route.takes, route.declared.lines) if each is not None]
+    _close(made, taken)
     return as_of.describe(made, _structs(kinds)) if as_of else made
 
 
@@ -173,6 +179,8 @@ def _operation(found: Json, routes: dict[str, Route], api: Api, as_of: VersionCh
             "description": "The platform's own event, signed as the platform signs",
             "content": {"application/json": {"schema": {"type": "object"}, "examples": {"event": {"value": {}}}}},
         }
+    elif route.declared.lines is not None:
+        made["requestBody"] = {"required": True, "content": {LINES: _lines(route.declared.lines)}}
     elif route.takes is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": _content(route.takes, as_of)}}
     status = next(iter(each for each in found["responses"] if each.startswith("2")))
@@ -229,6 +237,16 @@ def _content(kind: Any, as_of: VersionChain | None) -> Json:
     return {"schema": reference, "examples": {"usual": {"summary": "As it usually is", "value": value}}}
 
 
+def _lines(kind: Any) -> Json:
+    """Return what is said of a body that is lines of JSON: a text whose content is of the type that each line has."""
+    (reference,), _ = msgspec.json.schema_components([kind], ref_template=SCHEMAS + "{name}")
+    described = f"Lines, each with a {kind.__name__} as JSON"
+    line = msgspec.json.encode(sample(kind)).decode()
+    usual = {"summary": "As it usually is", "value": f"{line}\n"}
+    schema = {"type": "string", "description": described, "contentMediaType": LINES, "contentSchema": reference}
+    return {"schema": schema, "examples": {"usual": usual}}
+
+
 def _parameter(found: Json) -> Json:
     schema: Json = found.get("schema", {})
     choices = [each for each in schema.get("oneOf", [schema]) if each.get("type") != "null"]
@@ -247,7 +265,7 @@ def _parameter(found: Json) -> Json:
 
 
 def _key_parameter(operation: Operation) -> list[Json]:
-    if operation.idempotency == "safe" or operation.open:
+    if operation.idempotency == "safe" or operation.open or operation.streamed:
         return []
     needed = operation.idempotency == "key"
     reported = "Names the act: the same key again is answered as the first time, for 24 h" + (
@@ -291,7 +309,7 @@ def _problems(found: Json, route: Route, api: Api) -> list[ProblemType]:
     if operation.idempotency != "safe":
         made.append(problems.TOO_LARGE)
         made.append(problems.REQUEST)
-    if operation.idempotency != "safe" and not operation.open:
+    if operation.idempotency != "safe" and not operation.open and not operation.streamed:
         made += [STILL_RUNS, REUSED_KEY]
     if operation.idempotency == "key":
         made.append(MISSING_KEY)

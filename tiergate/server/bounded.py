@@ -20,9 +20,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from canonical.ids import identifiers
-from policies.chain.gate import refusals_of
+from policies.chain.gate import refusals_of, streamed_by
 from policies.chain.passthrough import Passthrough
 from policies.contract.bodies import MAX_BODY
+from policies.contract.operation import MAX_STREAM
 from policies.problems import (
     HEAD_TOO_LARGE,
     OVERLOADED,
@@ -69,7 +70,7 @@ METHODS: dict[type, tuple[str, ...]] = {
 }
 """The methods of uvicorn that `BoundedProtocol` overrides or calls."""
 ATTRIBUTES: dict[type, tuple[str, ...]] = {
-    HttpToolsProtocol: ("loop", "transport", "flow", "cycle", "parser", "pipeline", "client", "connections"),
+    HttpToolsProtocol: ("loop", "transport", "flow", "cycle", "parser", "pipeline", "client", "connections", "scope"),
     RequestResponseCycle: ("response_complete", "response_started", "disconnected", "message_event"),
 }
 """The attributes of uvicorn that it reads."""
@@ -104,6 +105,7 @@ class LayerConfig(Config):
         super().__init__(app, host=server.host, timeout_keep_alive=int(server.idle_seconds), **options)
         self.bounds = server
         self.refusals = app.refusals if isinstance(app, Passthrough) else refusals_of(app)
+        self.streamed = app.streamed if isinstance(app, Passthrough) else streamed_by(app)
         self.by_address: Counter[str] = Counter()
         self.new_id = identifiers()
         self._usual: Headers = []
@@ -147,6 +149,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Bytes of the part at hand that came in pieces of their own."""
         self._data = 0
         """Bytes of the body at hand, without what frames it."""
+        self._most = SURPLUS
+        """Bytes that it may have."""
         self._fault: Refused | None = None
         self._counted = False
         self._ended_at = self.loop.time()
@@ -327,10 +331,11 @@ class BoundedProtocol(HttpToolsProtocol):
             raise self._faulty(Refused(REQUEST, "The version of HTTP is not taken: use HTTP/1.1."))
         super().on_headers_complete()
         self._part, self._raw = "body", 0
+        self._most = MAX_STREAM if self.scope["path"] in self._config.streamed else SURPLUS
 
     def on_body(self, body: bytes) -> None:
         self._data += len(body)
-        if self._data > SURPLUS:
+        if self._data > self._most:
             raise self._faulty(Refused(TOO_LARGE, TOO_LARGE.title + "."))
         super().on_body(body)
 

@@ -66,6 +66,9 @@ LATER = {
     "webhooks",
     "webhook_deliveries",
     "webhook_attempts",
+    "usage_sources",
+    "usage_records",
+    "usage_voids",
 }
 """Tables that version 0.1 did not have."""
 Contents = dict[str, list[dict[str, Any]]]

@@ -43,7 +43,7 @@ OF_FINANCE = (
     " finance_list_dunnings"
 )
 SCOPES = (
-    'scopes = ["orders:read", "contracts:amend", "contracts:mass_change", "cases:read", "cases:act", '
+    'scopes = ["orders:read", "contracts:amend", "contracts:mass_change", "usage:write", "cases:read", "cases:act", '
     '"catalogue:read", "catalogue:sync"]'
 )
 SEES_ALL = f'{APIS}\n{SCOPES}\nlegal_entities = ["*"]'

@@ -53,6 +53,9 @@ TECHNICAL = {
         "received_at",
         "updated_at",
     },
+    "usage_sources": {"contract_id", "meter"},
+    "usage_records": {"id", "digest"},
+    "usage_voids": {"id"},
     "order_states": {"order_id", "state", "at"},
     "order_lines": {"order_id", "line_id", "state"},
     "dunnings": {
