@@ -105,7 +105,7 @@ class UsageRecords:
             return connection.scalar(query)
 
     def keep(self, rows: Sequence[UsageRow], voids: Sequence[Void]) -> Kept:
-        """Keep a batch, all of it or nothing. Of one key the first record is kept, whoever sends another at the same
+        """Keep a batch, all of it or nothing. Of one key the first record is kept, when two send another at the same
         time; the same one again changes nothing."""
         ordered = sorted(rows, key=_key)  # two batches with the same keys wait for each other in one direction only
         with writing(self._database) as connection:

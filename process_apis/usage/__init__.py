@@ -13,7 +13,7 @@ from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine
 from process_apis.usage.contracts import MeteredContracts
 from process_apis.usage.intake import Intake
-from process_apis.usage.reading import Reading
+from process_apis.usage.reading import MeterReader
 from process_apis.usage.routes import routes
 
 
@@ -21,4 +21,6 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
     """Return what usage brings."""
     del engine  # nothing of it is durable work: a record is kept when it is answered
     contracts, records = MeteredContracts(context), UsageRecords(context.database)
-    return Capability("usage", routes=routes(Intake(context, contracts, records), Reading(context, contracts, records)))
+    return Capability(
+        "usage", routes=routes(Intake(context, contracts, records), MeterReader(context, contracts, records))
+    )

@@ -23,7 +23,7 @@ DIGEST = 16
 """Bytes that stand for a value: no two of a trillion are taken for the same."""
 
 
-class Refused(ValueError):
+class LineRefused(ValueError):
     """A record that is not taken: `field` is what of it is wrong."""
 
     def __init__(self, field: str, reason: str) -> None:
@@ -88,7 +88,7 @@ class Intake:
                 else:
                     rows.append(UsageRow(source, *row))
                     numbers.append(number)
-            except Refused as refusal:
+            except LineRefused as refusal:
                 wrong.append((number, f"$.{refusal.field}", str(refusal)))
         return rows, voids, numbers, wrong
 
@@ -96,15 +96,15 @@ class Intake:
 def _measured(
     record: UsageRecord, meters: Mapping[str, Meter], contracts: Mapping[str, MeteredContract]
 ) -> tuple[Meter, MeteredContract]:
-    """Return the meter and the contract of a record. Raises `Refused`; of somebody else's contract it says the same as
+    """Return the meter and the contract of a record. Raises `LineRefused`; of somebody else's contract it says the same as
     of one that is not there."""
     meter, contract = meters.get(record.meter), contracts.get(record.contract_id)
     if meter is None:
-        raise Refused("meter", f"there is no meter of this name; there are {', '.join(sorted(meters)) or 'none'}")
+        raise LineRefused("meter", f"there is no meter of this name; there are {', '.join(sorted(meters)) or 'none'}")
     if contract is None:
-        raise Refused("contract_id", "there is no such contract in force")
+        raise LineRefused("contract_id", "there is no such contract in force")
     if meter.sku not in contract.months:
-        raise Refused("meter", f"the contract has no {meter.sku}, which this meter is for")
+        raise LineRefused("meter", f"the contract has no {meter.sku}, which this meter is for")
     return meter, contract
 
 
@@ -112,35 +112,35 @@ def _row(
     record: UsageRecord, meter: Meter, contract: MeteredContract, oldest: int, ahead: int
 ) -> tuple[int, str, int, str] | None:
     """Return the moment, the key, the quantity and the digest of a record, None for one that makes another void. Raises
-    `Refused`."""
+    `LineRefused`."""
     if record.void:
         return _check_void(record)
     if record.at is None:
-        raise Refused("at", "it is missing")
+        raise LineRefused("at", "it is missing")
     at = microseconds(record.at)
     if at > ahead:
-        raise Refused("at", f"it is more than {MOST_AHEAD // 60} minutes ahead")
+        raise LineRefused("at", f"it is more than {MOST_AHEAD // 60} minutes ahead")
     if at < oldest:
-        raise Refused("at", f"it is more than {meter.late_days} days ago")
+        raise LineRefused("at", f"it is more than {meter.late_days} days ago")
     if reason := contract.refuses(at):
-        raise Refused("at", reason)
+        raise LineRefused("at", reason)
     if meter.aggregation == "unique":
         if record.value is None or record.quantity is not None:
-            raise Refused("value", "the meter counts different values: give the value, and no quantity")
+            raise LineRefused("value", "the meter counts different values: give the value, and no quantity")
         return at, record.id, 0, _digest(record)
     if record.quantity is None or record.value is not None:
-        raise Refused("quantity", "the meter adds up or compares quantities: give the quantity, and no value")
+        raise LineRefused("quantity", "the meter adds up or compares quantities: give the quantity, and no value")
     try:
         return at, record.id, scaled(record.quantity), ""
     except ValueError as error:
-        raise Refused("quantity", str(error)) from error
+        raise LineRefused("quantity", str(error)) from error
 
 
 def _check_void(record: UsageRecord) -> None:
-    """Raise `Refused` for a record that is void and says how much it is for all that."""
+    """Raise `LineRefused` for a record that is void and says how much it is for all that."""
     for field in ("at", "quantity", "value"):
         if getattr(record, field) is not None:
-            raise Refused(field, "a record that is void has no moment, quantity or value")
+            raise LineRefused(field, "a record that is void has no moment, quantity or value")
 
 
 def _digest(record: UsageRecord) -> str:

@@ -13,7 +13,7 @@ from process_apis.runtime.context import WorkflowContext
 from process_apis.usage.contracts import MeteredContracts
 
 
-class Reading:
+class MeterReader:
     """Read the meters of contracts."""
 
     def __init__(self, context: WorkflowContext, contracts: MeteredContracts, records: UsageRecords) -> None:

@@ -16,14 +16,14 @@ from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Moment, moment
 from policies.identity.authentication import Principal
 from process_apis.usage.intake import Intake
-from process_apis.usage.reading import Reading
+from process_apis.usage.reading import MeterReader
 
 FirstLine = Annotated[
     int, QueryParameter(ge=1, le=MOST_LINES, description="The number of the first line, where these are a part of more")
 ]
 
 
-def routes(intake: Intake, reading: Reading) -> tuple[HTTPRouteHandler, ...]:
+def routes(intake: Intake, reading: MeterReader) -> tuple[HTTPRouteHandler, ...]:
     """Return the routes."""
 
     @operation(

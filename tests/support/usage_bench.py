@@ -21,7 +21,7 @@ from process_apis.records.usage import UsageRecords
 from process_apis.runtime.context import WorkflowContext
 from process_apis.usage.contracts import MeteredContracts
 from process_apis.usage.intake import Intake
-from process_apis.usage.reading import Reading
+from process_apis.usage.reading import MeterReader
 from tests.support.process_context import DELIVERED, TestClock, contract_of
 
 AGGREGATIONS = ("sum", "max", "last", "unique", "weighted")
@@ -51,7 +51,7 @@ class UsageBench:
         self.contracts = MeteredContracts(context)
         self.records = UsageRecords(context.database)
         self.intake = Intake(context, self.contracts, self.records)
-        self.reading = Reading(context, self.contracts, self.records)
+        self.reading = MeterReader(context, self.contracts, self.records)
 
     def sell(self, deal: str = "deal", partner: str = "", legal_entity: str = "DE01") -> str:
         """Bring a contract of all metered products into force, now. Return its id."""

@@ -1,4 +1,4 @@
-"""Records are kept once each and summed up exactly, on either kind of database, whoever sends them at the same time."""
+"""Records are kept once each and summed up exactly, on either kind of database, also when many send them at once."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -88,7 +89,7 @@ def test_the_period_of_a_moment_is_the_one_that_billing_has(anchor: datetime, mo
     )
 
 
-def _after(first: int, recurring: dict[str, object]) -> datetime:
+def _after(first: int, recurring: dict[str, Any]) -> datetime:
     return datetime.fromtimestamp(next_after(first, first, recurring), UTC)
 
 
