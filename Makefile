@@ -83,11 +83,12 @@ lint: .venv/ready ## Say what the formatter and the linter would change
 types: .venv/ready ## Check the types, strictly
 	@$(BIN)/basedpyright
 
-bench: .venv/ready bench/peers/node_modules/.ready ## Measure one hop beside nginx, Fastify and FastAPI, what an order costs, how fast invoices are posted, how it grows, and 5,000 contracts with a new price (COUNT=, SECONDS=); writes bench/out/
+bench: .venv/ready bench/peers/node_modules/.ready ## Measure one hop beside nginx, Fastify and FastAPI, what an order costs, how fast invoices are posted, how it grows, how usage is taken and summed up, and 5,000 contracts with a new price (COUNT=, SECONDS=); writes bench/out/
 	@$(BIN)/python -m bench.hop
 	@$(BIN)/python -m bench.orders
 	@$(BIN)/python -m bench.postings
 	@$(BIN)/python -m bench.scale
+	@$(BIN)/python -m bench.usage
 	@$(BIN)/python -m bench.contracts $(if $(COUNT),--count $(COUNT)) $(if $(SECONDS),--seconds $(SECONDS))
 
 docs: .venv/docs docs/tooling/node_modules/.ready ## Build the documentation as a site in site/; every warning is an error (SERVE=1 serves it on loopback)

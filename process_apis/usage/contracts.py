@@ -43,7 +43,7 @@ class MeteredContract(msgspec.Struct, frozen=True):
             return "the contract had not begun then"
         if self.until is not None and at >= self.until:
             return "the contract was over then"
-        if any(since <= at and (until is None or at < until) for since, until in self.rests):
+        if self.rests and any(since <= at and (until is None or at < until) for since, until in self.rests):
             return "the contract was paused then"
         return ""
 

@@ -96,8 +96,8 @@ class Intake:
 def _measured(
     record: UsageRecord, meters: Mapping[str, Meter], contracts: Mapping[str, MeteredContract]
 ) -> tuple[Meter, MeteredContract]:
-    """Return the meter and the contract of a record. Raises `LineRefused`; of somebody else's contract it says the same as
-    of one that is not there."""
+    """Return the meter and the contract of a record. Raises `LineRefused`; of somebody else's contract it says the same
+    as of one that is not there."""
     meter, contract = meters.get(record.meter), contracts.get(record.contract_id)
     if meter is None:
         raise LineRefused("meter", f"there is no meter of this name; there are {', '.join(sorted(meters)) or 'none'}")
