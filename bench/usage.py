@@ -173,7 +173,7 @@ def run(folder: Path, rounds: int, records: int) -> Measured:
         for each in range(3):  # what is loaded once is no call's cost
             deployment.send(body(deployment.contract, f"warm-{each}", 5000, deployment.began), 5000)
         measured.memory_of_a_call = _memory_of_a_call(deployment)
-        ratios, ours, least = [], [], []
+        ratios, ours, least = list[float](), list[float](), list[float]()
         for each in range(rounds):
             content = body(deployment.contract, f"round-{each}", IN_ONE_CALL, deployment.began)
             ours.append(deployment.send(content, IN_ONE_CALL))

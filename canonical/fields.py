@@ -14,6 +14,7 @@ from canonical.deals import Deal, PricedLine
 from canonical.orders import Order
 from canonical.parties import Customer
 from canonical.products import CatalogueProduct
+from canonical.usage import UsageOfPeriod
 
 ENTITIES: dict[str, type[msgspec.Struct]] = {
     "customer": Customer,
@@ -29,6 +30,7 @@ ENTITIES: dict[str, type[msgspec.Struct]] = {
     "credit_order": CreditOrder,
     "refund_order": RefundOrder,
     "product": CatalogueProduct,
+    "usage": UsageOfPeriod,
 }
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from canonical.billing import Contract
 from canonical.ids import Instant, Key
 
 Aggregation = Literal["sum", "max", "last", "unique", "weighted"]
@@ -114,6 +115,26 @@ class ContractUsage(msgspec.Struct, frozen=True):
     """Up to when, this moment not included. A level counts as an average up to then."""
     items: tuple[MeterReading, ...]
     """One for each meter of the contract's products."""
+
+
+class UsageOfPeriod(msgspec.Struct, frozen=True):
+    """What was used of one product under a contract in one period that is over, on its way to billing.
+
+    `id` is its natural key: a period of a meter is handed over once. The period is that of the invoice for it.
+    """
+
+    id: Key
+    """The natural key of it, of at most 100 characters."""
+    contract: Contract
+    """The contract, with billing's own names of its records."""
+    sku: str
+    """The product that is charged by it."""
+    starts_at: Instant
+    """The first moment of the period."""
+    ends_at: Instant
+    """The first moment after it."""
+    quantity: Decimal
+    """What was used, as a decimal number of at most six digits after the point."""
 
 
 class Level(msgspec.Struct, frozen=True):

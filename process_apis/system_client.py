@@ -47,6 +47,7 @@ from canonical.parties import (
     Product,
 )
 from canonical.products import CatalogueProduct, OwnedProducts, PriceChange, ProductBatch, ProductMatch, ProductMatches
+from canonical.usage import UsageOfPeriod
 from policies.catalogue.model import Domain
 from policies.outbound.layer_client import LayerClient
 from policies.outbound.paths import path_of
@@ -206,6 +207,9 @@ class Platforms:
 
     def collect_open_invoices(self, contract: Contract) -> None:
         self._client.call("POST", f"/billing/v1/contracts/{_key(contract.id)}/collection", Contract, contract)
+
+    def put_usage(self, usage: UsageOfPeriod) -> None:
+        self._client.call("PUT", f"/billing/v1/usage/{_key(usage.id)}", UsageOfPeriod, usage)
 
     def preview_change(self, change: ContractChange) -> BillingPreview:
         path = f"/billing/v1/contracts/{_key(change.contract.id)}/change/preview"

@@ -16,6 +16,7 @@ from canonical.dunning import OpenInvoices
 from canonical.events import WebhookReceipt
 from canonical.parties import Customer, CustomerCopy, CustomerMatches, PlatformId
 from canonical.products import CatalogueProduct, PriceChange, ProductBatch, ProductMatches
+from canonical.usage import UsageOfPeriod
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
@@ -146,6 +147,22 @@ async def collect_open_invoices(
     with record_of(data.legal_entity):
         await billings.serving(data.legal_entity).collect(data)
     return data
+
+
+@operation(
+    "put_billing_usage",
+    "PUT",
+    "/usage/{key:str}",
+    summary="Let a contract be billed for what was used in a period",
+    problems=WRITES,
+)
+async def put_billing_usage(
+    billings: NamedDependency[Instances[Billing]], key: ForeignKey, data: JSONBody[UsageOfPeriod]
+) -> UsageOfPeriod:
+    """Hand over the quantity of a period that is over, before its invoice is issued. The same again adds nothing."""
+    names_the_same(key, data.id)
+    with record_of(data.contract.legal_entity):
+        return await billings.serving(data.contract.legal_entity).put_usage(data)
 
 
 @operation(
@@ -415,6 +432,7 @@ router = Router(
         start_contract,
         cancel_contract,
         collect_open_invoices,
+        put_billing_usage,
         preview_contract_change,
         change_contract,
         match_billing_products,

@@ -15,6 +15,7 @@ from canonical.dunning import OpenInvoices
 from canonical.events import Event
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
+from canonical.usage import UsageOfPeriod
 from system_apis.feed import Look
 from system_apis.intake import Intake
 
@@ -105,6 +106,15 @@ class Billing(Protocol):
     async def collect(self, contract: Contract) -> None:
         """Let the open invoices of a contract be collected on, where the end of it, or of another one of its customer,
         has stopped that. What people have taken out of collection stays out of it."""
+        ...
+
+    async def put_usage(self, usage: UsageOfPeriod) -> UsageOfPeriod:
+        """Let a contract be billed for what was used in a period that is over, before the period's invoice is issued.
+
+        The same again, also days later or after it was interrupted, adds nothing and returns the same. Raises
+        `Rejected` where billing does not charge the contract by use of the product, has another quantity, or has issued
+        the invoice already (field `period`): then it is charged by hand.
+        """
         ...
 
     async def match_products(self, products: Sequence[CatalogueProduct]) -> tuple[ProductMatch, ...]:

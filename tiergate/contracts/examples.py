@@ -165,6 +165,7 @@ from canonical.webhooks import (
     WebhookWithSecret,
 )
 from canonical.usage import ContractUsage, MeterReading, UsageError, UsageReceipt, UsageRecord
+from canonical.usage import ContractUsage, MeterReading, UsageError, UsageOfPeriod, UsageReceipt, UsageRecord
 
 CUS, ORD, CON, CAS, COR, ACT, MAS = (
     f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act", "mas")
@@ -727,6 +728,14 @@ SAMPLES: dict[Any, Any] = {
         ),
         DunningAction("postpone", "the customer pays by bank transfer this week", date(2026, 11, 20)),
         UsageRecord("call-2026-11-01-0001", CON, "api_calls", NOON, "12.5"),
+        UsageOfPeriod(
+            "usage:1:1793534405",
+            CONTRACT,
+            "CALLS",
+            NOON,
+            datetime(2026, 12, 1, 12, 0, 5, tzinfo=UTC),
+            Decimal("65000.5"),
+        ),
         UsageReceipt(99_998, 1, 1, (UsageError(40_217, "$.at", "it is more than 35 days ago"),)),
         ContractUsage(
             CON,

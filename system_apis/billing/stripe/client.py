@@ -40,6 +40,8 @@ NOT_ALLOWED = {
 PREVIEW = "/v1/invoices/create_preview"
 """The one POST that writes nothing."""
 FORM = "application/x-www-form-urlencoded"
+ALREADY_THERE = ("resource_already_exists", "duplicate_meter_event")
+"""The codes of errors that say that somebody else was first (Error codes; Record usage with the API)."""
 Row = dict[str, Any]
 TaxCode = Annotated[str, msgspec.Meta(pattern=r"^txcd_[0-9]{8}\Z")]
 """A product tax code (docs.stripe.com/tax/tax-codes)."""
@@ -260,7 +262,7 @@ def _refusal(error: _Error) -> PlatformFault:
     """Return the fault for a request that Stripe understood."""
     field = error.param or ""
     # The same key with other parameters: another order creates the same record in this moment. Look again.
-    if error.code == "resource_already_exists" or error.type == "idempotency_error":
+    if error.code in ALREADY_THERE or error.type == "idempotency_error":
         return Conflict("billing", error.message, field=field)
     if error.code == "tax_id_invalid":
         return InvalidTaxId("billing", error.message, field="customer.tax_number")

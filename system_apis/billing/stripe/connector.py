@@ -30,6 +30,7 @@ from canonical.events import (
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
+from canonical.usage import UsageOfPeriod
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import credits as credits_
@@ -50,6 +51,7 @@ from system_apis.billing.stripe.client import (
 from system_apis.billing.stripe.contracts import Contracts
 from system_apis.billing.stripe.corrections import Corrections
 from system_apis.billing.stripe.event_feed import EventFeed
+from system_apis.billing.stripe.metering import Metering
 from system_apis.billing.stripe.price_list import PriceList
 from system_apis.billing.stripe.setup import WebhookEndpoint
 from system_apis.connector import ConnectorContext, Misfit
@@ -97,6 +99,7 @@ class Stripe:
         )
         self._corrections = Corrections(self._client, self.invoice, self._read_note)
         self._arrears = Arrears(self._client, context.clock)
+        self._metering = Metering(self._client)
         self._feed = EventFeed(self._client, context.position, context.clock, context.new_id)
 
     # ---- customers
@@ -249,6 +252,9 @@ class Stripe:
         return await self._changes.carry_out(change, correlation_id)
 
     # ---- what is sold
+
+    async def put_usage(self, usage: UsageOfPeriod) -> UsageOfPeriod:
+        return await self._metering.put(usage)
 
     async def match_products(self, products: Sequence[CatalogueProduct]) -> tuple[ProductMatch, ...]:
         return await self._catalogue.match(products)

@@ -124,6 +124,11 @@ FIELDS: dict[str, Fields] = {
         "payment_intent": "refund_order.payment_id",
         "amount": "refund_order.amount",
         "metadata.tiergate_correction": "refund_order.id",
+    "billing": {
+        "event_name": TECHNICAL,
+        "identifier": "usage.id",
+        "timestamp": "usage.ends_at",
+        "payload.*": "contract.customer_id usage.quantity",
     },
     "subscription_schedules/cancel": {"invoice_now": TECHNICAL, "prorate": TECHNICAL},
     "subscription_schedules": {

@@ -135,6 +135,7 @@ def test_a_token_is_what_the_catalogue_says(environment: Environment) -> None:
         "contracts:amend",
         "contracts:mass_change",
         "orders:read",
+        "usage:write",
     ]
     assert claims["exp"] - time.time() <= 300
 
