@@ -27,6 +27,7 @@ from canonical.usage import SCALE, ContractUsage, UsageReceipt, UsageRecord, mic
 from policies.catalogue.model import SHIPPED
 from policies.contract.operation import LINES
 from process_apis.records.usage import UsageRow
+from tests.support.answering_layer import no_workflows
 from tests.support.process_context import TestClock, context_over
 from tests.support.usage_bench import METERS, UsageBench, with_meters
 from tiergate.dev.channels import Channels
@@ -122,7 +123,7 @@ class Deployment:
         clock = TestClock()
         clock.now = utc_now().replace(microsecond=0) - PERIOD - timedelta(minutes=1)
         self.began = clock.now
-        with context_over(settings.process_database(), clock) as context:
+        with no_workflows(), context_over(settings.process_database(), clock) as context:
             self.contract = UsageBench(with_meters(context, folder), clock).sell()
         self.database = settings.process_database()
         for layer in ("process", "experience"):
@@ -152,7 +153,7 @@ class Deployment:
 
     def fill(self, meter: str, number: int) -> None:
         """Let a meter have so many records, past the layers: only their number matters."""
-        with context_over(self.database, TestClock()) as context:
+        with no_workflows(), context_over(self.database, TestClock()) as context:
             bench = UsageBench(context, TestClock())
             source, step = bench.records.source(self.contract, meter), PERIOD / number
             for start in range(0, number, AT_ONCE):

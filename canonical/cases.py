@@ -36,6 +36,8 @@ CaseKind = Literal[
     "correction_refused",
     "payment_overdue",
     "service_suspended",
+    "usage_not_billed",
+    "usage_after_handover",
     "customer_not_followed",
     "customer_tax_changed",
     "deal_changed",

@@ -36,6 +36,7 @@ Prefix = Literal[
     "mrg",
     "whk",
     "dlv",
+    "usg",
 ]
 KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}\Z"
 """`\\Z` and not `$`, which takes a line end after the id. The contracts say `$`, which in ECMA-262 is `\\Z`."""

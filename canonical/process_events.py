@@ -18,6 +18,7 @@ from canonical.states import (
     OrderState,
     RenewalState,
     State,
+    UsagePeriodState,
 )
 
 SOURCE = "process/tiergate"
@@ -94,6 +95,7 @@ _CORRECTION: dict[CorrectionState, str] = {
     "on_hold": "held",
     "given_up": "withdrawn",
 }
+_USAGE: dict[UsagePeriodState, str] = {"handed_over": "reported", "blocked": "blocked", "by_hand": "withdrawn"}
 
 ORDER_EVENTS = _types("order", _ORDER)
 AMENDMENT_EVENTS = _types("amendment", _AMENDMENT)
@@ -104,6 +106,7 @@ CATALOGUE_SYNC_EVENTS = _types("catalogue_sync", _CATALOGUE_SYNC)
 CUSTOMER_MERGE_EVENTS = _types("customer_merge", _CUSTOMER_MERGE)
 DRIFT_EVENTS = _types("drift", _DRIFT)
 CORRECTION_EVENTS = _types("correction", _CORRECTION)
+USAGE_EVENTS = _types("usage", _USAGE)
 INVOICE_POSTED = PREFIX + "invoice.posted.v1"
 INVOICE_CREDITED = PREFIX + "invoice.credited.v1"
 PAYMENT_BOOKED = PREFIX + "payment.booked.v1"
@@ -128,6 +131,7 @@ PROCESS_EVENTS: dict[str, str] = {
             DRIFT_EVENTS,
             CUSTOMER_MERGE_EVENTS,
             CORRECTION_EVENTS,
+            USAGE_EVENTS,
         )
         for state, event_type in events.items()
     },

@@ -1,4 +1,6 @@
 """The states of all that has some: a table each, which is checked at every change and drawn in the docs."""
+"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts, merges of customers and
+periods of usage: a table each, which is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -257,6 +259,16 @@ DELIVERY_TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
 }
 
 
+UsagePeriodState = Literal["open", "closed", "blocked", "handed_over", "by_hand"]
+USAGE_PERIOD_TRANSITIONS: dict[UsagePeriodState, frozenset[UsagePeriodState]] = {
+    "open": frozenset({"closed", "blocked", "by_hand"}),
+    "closed": frozenset({"handed_over", "blocked", "by_hand"}),
+    "blocked": frozenset({"open", "closed", "by_hand"}),
+    "handed_over": frozenset(),
+    "by_hand": frozenset(),
+}
+
+
 class IllegalTransition(ValueError):
     """The table has no such change: the caller acted on an outdated state of the record."""
 
@@ -319,6 +331,9 @@ def check_webhook(present: WebhookState, wanted: WebhookState) -> None:
 def check_delivery(present: DeliveryState, wanted: DeliveryState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a delivery to a webhook", DELIVERY_TRANSITIONS, present, wanted)
+def check_usage_period(present: UsagePeriodState, wanted: UsagePeriodState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    _check("a period of usage", USAGE_PERIOD_TRANSITIONS, present, wanted)
 
 
 def _check(what: str, transitions: Mapping[State, frozenset[State]], present: State, wanted: State) -> None:

@@ -31,6 +31,7 @@ from process_apis.records.database import (
     renewals,
     webhook_attempts,
     webhooks,
+    usage_periods,
 )
 
 BATCH = 200
@@ -45,6 +46,7 @@ TABLES = (
     corrections,
     dunning_states,
     dunnings,
+    usage_periods,
     customer_merge_states,
     customer_merges,
     mass_change_items,

@@ -574,6 +574,29 @@ usage_voids = sa.Table(
     sa.Column("id", KEY, primary_key=True),
     sqlite_with_rowid=False,
 )
+usage_periods = sa.Table(
+    "usage_periods",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", KEY, nullable=False, unique=True),
+    sa.Column("source", sa.Integer, nullable=False),
+    sa.Column("contract_id", KEY, nullable=False, index=True),
+    sa.Column("order_id", KEY, nullable=False),
+    sa.Column("customer_id", KEY, nullable=False),
+    sa.Column("legal_entity", sa.String(20), nullable=False),
+    sa.Column("meter", sa.String(40), nullable=False),
+    sa.Column("sku", KEY, nullable=False),
+    sa.Column("starts_at", sa.BigInteger, nullable=False),
+    sa.Column("ends_at", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("quantity", sa.String(40), nullable=False, default=""),
+    sa.Column("blocked_reason", sa.Text, nullable=False, default="", info=TEXT),
+    sa.Column("run", sa.Integer, nullable=False, default=0),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("correlation_id", KEY, nullable=False),
+    sa.Column("next_attempt_at", sa.String(40), index=True),
+    sa.Column("updated_at", sa.String(40), nullable=False),
+)
 OPEN = cases.c.state == "open"
 sa.Index(
     "one_open_case", cases.c.subject, cases.c.kind, cases.c.field, unique=True, sqlite_where=OPEN, postgresql_where=OPEN

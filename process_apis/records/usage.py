@@ -6,7 +6,7 @@ matter which of the two came first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -43,7 +43,12 @@ SUM = sa.select(sa.func.sum(QUANTITY // SCALE), sa.func.sum(QUANTITY % SCALE)).w
 LARGEST = sa.select(sa.func.max(QUANTITY)).where(IN_PERIOD)
 LAST = sa.select(QUANTITY).where(IN_PERIOD).order_by(usage_records.c.at.desc(), usage_records.c.id.desc()).limit(1)
 DIFFERENT = sa.select(sa.func.count(sa.distinct(usage_records.c.digest))).where(IN_PERIOD)
-LEVELS = sa.select(usage_records.c.at, QUANTITY).where(IN_PERIOD).order_by(usage_records.c.at, usage_records.c.id)
+LEVELS = (
+    sa.select(usage_records.c.at, QUANTITY)
+    .where(IN_PERIOD)
+    .order_by(usage_records.c.at, usage_records.c.id)
+    .execution_options(yield_per=AT_A_TIME)
+)
 LEVEL_BEFORE = (
     sa.select(usage_records.c.at, QUANTITY)
     .where(OF_SOURCE, usage_records.c.at < SINCE)
@@ -78,6 +83,13 @@ class Kept(NamedTuple):
     other: tuple[int, ...]
 
 
+Lock = Callable[[sa.Connection, Sequence[tuple[int, int]]], object]
+
+
+def unlocked(_connection: sa.Connection, _moments: Sequence[tuple[int, int]]) -> None:
+    """Lock nothing: nobody else is to know of these records."""
+
+
 class UsageRecords:
     """Keep records, and sum them up."""
 
@@ -104,11 +116,13 @@ class UsageRecords:
         with self._database.connect() as connection:
             return connection.scalar(query)
 
-    def keep(self, rows: Sequence[UsageRow], voids: Sequence[Void]) -> Kept:
+    def keep(self, rows: Sequence[UsageRow], voids: Sequence[Void], lock: Lock = unlocked) -> Kept:
         """Keep a batch, all of it or nothing. Of one key the first record is kept, when two send another at the same
-        time; the same one again changes nothing."""
+        time; the same one again changes nothing. `lock` is called first, with the sources and moments of all records
+        that the batch adds or makes void."""
         ordered = sorted(rows, key=_key)  # two batches with the same keys wait for each other in one direction only
         with writing(self._database) as connection:
+            lock(connection, (*((row.source, row.at) for row in rows), *_moments(connection, voids)))
             new = _insert(connection, SQLITE_RECORDS, POSTGRESQL_RECORDS, ordered)
             other = () if new == len(rows) else tuple(_differing(connection, rows))
             void = _insert(connection, SQLITE_VOIDS, POSTGRESQL_VOIDS, sorted(voids))
@@ -117,21 +131,27 @@ class UsageRecords:
     def quantity(self, source: int, aggregation: Aggregation, since: int, until: int) -> tuple[Fraction, int]:
         """Return what the records from `since` up to `until` come to, in millionths, and how many they are. Both are in
         seconds since 1970 (UTC). Whatever their number, few of them are in memory."""
-        of = {"source": source, "since": since * MICROSECONDS, "until": until * MICROSECONDS}
         with self._database.connect() as connection:
-            records = int(connection.scalar(COUNT, of) or 0)
-            match aggregation:
-                case "sum":
-                    whole, parts = connection.execute(SUM, of).one()
-                    found = Fraction(int(whole or 0) * SCALE + int(parts or 0))
-                case "max":
-                    found = Fraction(int(connection.scalar(LARGEST, of) or 0))
-                case "last":
-                    found = Fraction(int(connection.scalar(LAST, of) or 0))
-                case "unique":
-                    found = Fraction(int(connection.scalar(DIFFERENT, of) or 0) * SCALE)
-                case "weighted":
-                    found = weighted(_levels(connection, of), since, until)
+            return self.quantity_in(connection, source, aggregation, since, until)
+
+    def quantity_in(
+        self, connection: sa.Connection, source: int, aggregation: Aggregation, since: int, until: int
+    ) -> tuple[Fraction, int]:
+        """Return what `quantity` does, in the caller's transaction."""
+        of = {"source": source, "since": since * MICROSECONDS, "until": until * MICROSECONDS}
+        records = int(connection.scalar(COUNT, of) or 0)
+        match aggregation:
+            case "sum":
+                whole, parts = connection.execute(SUM, of).one()
+                found = Fraction(int(whole or 0) * SCALE + int(parts or 0))
+            case "max":
+                found = Fraction(int(connection.scalar(LARGEST, of) or 0))
+            case "last":
+                found = Fraction(int(connection.scalar(LAST, of) or 0))
+            case "unique":
+                found = Fraction(int(connection.scalar(DIFFERENT, of) or 0) * SCALE)
+            case "weighted":
+                found = weighted(_levels(connection, of), since, until)
         return found, records
 
 
@@ -139,8 +159,19 @@ def _levels(connection: sa.Connection, of: dict[str, int]) -> Iterator[Level]:
     """Yield the level that there was before the time, and those in it, in the order of their moments."""
     for row in connection.execute(LEVEL_BEFORE, {"source": of["source"], "since": of["since"]}):
         yield Level(row.at, row.quantity)
-    for row in connection.execution_options(yield_per=AT_A_TIME).execute(LEVELS, of):
+    for row in connection.execute(LEVELS, of):
         yield Level(row.at, row.quantity)
+
+
+def _moments(connection: sa.Connection, voids: Sequence[Void]) -> Iterator[tuple[int, int]]:
+    """Yield the sources and moments of the records that are made void, as far as they are there."""
+    of: dict[int, list[str]] = {}
+    for each in voids:
+        of.setdefault(each.source, []).append(each.id)
+    for source, ids in of.items():
+        there = sa.select(usage_records.c.at).where(usage_records.c.source == source, usage_records.c.id.in_(ids))
+        for at in connection.scalars(there):
+            yield source, at
 
 
 def _insert(

@@ -1,17 +1,20 @@
 """Usage: what was used under contracts, sent by the thousand, kept once each, and summed up for a contract's periods.
 
 `contracts` says under which contracts a caller may send records, and when they run; `intake` takes the records,
-`reading` sums them up, `routes` are what others call. The catalogue says what is metered
-(`policies/business/usage.py`).
+`reading` sums them up, `handover` brings each period to billing, `routes` are what others call. The catalogue says what
+is metered (`policies/business/usage.py`).
 """
 
 from __future__ import annotations
 
 from process_apis.records.usage import UsageRecords
-from process_apis.runtime.capability import Capability
+from process_apis.records.usage_periods import UsagePeriods
+from process_apis.runtime.agenda import Due
+from process_apis.runtime.capability import Capability, CaseOwner
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine
 from process_apis.usage.contracts import MeteredContracts
+from process_apis.usage.handover import LATE, NOT_BILLED, UsageHandovers
 from process_apis.usage.intake import Intake
 from process_apis.usage.reading import MeterReader
 from process_apis.usage.routes import routes
@@ -19,8 +22,13 @@ from process_apis.usage.routes import routes
 
 def capability(context: WorkflowContext, engine: Engine) -> Capability:
     """Return what usage brings."""
-    del engine  # nothing of it is durable work: a record is kept when it is answered
     contracts, records = MeteredContracts(context), UsageRecords(context.database)
+    periods = UsagePeriods(context.database, context.clock)
+    handovers = UsageHandovers(context, engine, records, periods)
+    intake = Intake(context, contracts, records, periods, handovers.came_late)
     return Capability(
-        "usage", routes=routes(Intake(context, contracts, records), MeterReader(context, contracts, records))
+        "usage",
+        due=[Due(handovers.agenda, handovers.begin, handovers.in_hand)],
+        cases=CaseOwner(frozenset({NOT_BILLED, LATE}), handovers.act, allowed=handovers.allowed),
+        routes=routes(intake, MeterReader(context, contracts, records)),
     )

@@ -27,6 +27,9 @@ MOST = 10_000
 class MeteredContract(msgspec.Struct, frozen=True):
     """What of a contract says whether a record can be taken. Moments are in microseconds since 1970 (UTC)."""
 
+    order_id: str
+    customer_id: str
+    legal_entity: str
     began: datetime
     """The moment from which its periods count."""
     since: int
@@ -78,19 +81,28 @@ class MeteredContracts:
         now = self._context.clock()
         read_at, known = self._known.get(contract_id, (now, None))
         if known is None or now - read_at >= RECENT:
-            known = _metered(running(self._context, self._amendments, self._context.orders.get(order_id)))
+            known = metered(running(self._context, self._amendments, self._context.orders.get(order_id)))
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[contract_id] = now, known
         return known
 
 
-def _metered(found: RunningContract) -> MeteredContract:
+def metered(found: RunningContract) -> MeteredContract:
+    """Return what of a contract says whether its records can be taken."""
     first = began(found.order, found.contract, found.zone)
     over_at = found.over_at
     rests = ((microseconds(each.since), each.until and microseconds(each.until)) for each in found.rests)
+    contract = found.contract
     return MeteredContract(
-        first, microseconds(first), over_at and microseconds(over_at), tuple(rests), _months(_lines(found))
+        contract.order_id,
+        contract.customer_id,
+        contract.legal_entity,
+        first,
+        microseconds(first),
+        over_at and microseconds(over_at),
+        tuple(rests),
+        _months(_lines(found)),
     )
 
 

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
-from canonical.usage import MOST_NAMED, UsageError, UsageReceipt, UsageRecord, microseconds, scaled
+from canonical.usage import (
+    EPOCH,
+    MICROSECOND,
+    MICROSECONDS,
+    MOST_NAMED,
+    UsageError,
+    UsageReceipt,
+    UsageRecord,
+    microseconds,
+    period_at,
+    scaled,
+)
 from policies.business.usage import LONGEST_LINE, METERS, MOST_AHEAD, TOO_LONG, Meter
 from policies.contract.bodies import decoded_body
 from policies.contract.conformance import unfit
 from policies.identity.authentication import Principal
 from policies.problems import FieldError, ProblemError, bounded
 from process_apis.records.usage import UsageRecords, UsageRow, Void
+from process_apis.records.usage_periods import UsagePeriod, UsagePeriods
 from process_apis.runtime.context import WorkflowContext
 from process_apis.usage.contracts import MeteredContract, MeteredContracts
 
@@ -34,10 +48,20 @@ class LineRefused(ValueError):
 class Intake:
     """Take the records of one call, or of a part of it."""
 
-    def __init__(self, context: WorkflowContext, contracts: MeteredContracts, records: UsageRecords) -> None:
+    def __init__(
+        self,
+        context: WorkflowContext,
+        contracts: MeteredContracts,
+        records: UsageRecords,
+        periods: UsagePeriods,
+        came_late: Callable[[list[sa.Row[Any]]], None],
+    ) -> None:
+        """`came_late` is called with the periods that records came for which are closed."""
         self._context = context
         self._contracts = contracts
         self._records = records
+        self._periods = periods
+        self._came_late = came_late
 
     def take(self, body: bytes, first_line: int, principal: Principal) -> UsageReceipt:
         """Keep the records in `body`, which is lines of JSON of which the first has the number `first_line`. Return
@@ -56,8 +80,16 @@ class Intake:
             refused += 1
             if len(broken) < MOST_NAMED:
                 broken[number] = _unread(number, line)
-        rows, voids, numbers, wrong = self._judged(found, principal)
-        kept = self._records.keep(rows, voids)
+        rows, voids, numbers, wrong, finder = self._judged(found, principal)
+        closed: list[sa.Row[Any]] = []
+
+        def lock(connection: sa.Connection, moments: Sequence[tuple[int, int]]) -> None:
+            locked = self._periods.locked(connection, finder.of(moments))
+            closed.extend(row for row in locked if row.state != "open")
+
+        kept = self._records.keep(rows, voids, lock)
+        if closed and kept.taken:
+            self._came_late(closed)
         wrong += [(numbers[place], "$.id", "another record has this key already") for place in kept.other]
         for number, path, reason in wrong:
             broken[number] = UsageError(number, path, reason)
@@ -66,14 +98,16 @@ class Intake:
 
     def _judged(
         self, found: list[tuple[int, UsageRecord]], principal: Principal
-    ) -> tuple[list[UsageRow], list[Void], list[int], list[tuple[int, str, str]]]:
-        """Return what can be kept of records, the numbers of its lines, and what is wrong with the others."""
+    ) -> tuple[list[UsageRow], list[Void], list[int], list[tuple[int, str, str]], PeriodFinder]:
+        """Return what can be kept of records, the numbers of its lines, what is wrong with the others, and what finds
+        the periods of what can be kept."""
         meters = METERS.of(self._context.live_catalogue.current)
         contracts = self._contracts.visible({each.contract_id for _, each in found}, principal)
         now = self._context.clock()
         ahead = microseconds(now + timedelta(seconds=MOST_AHEAD))
         oldest = {name: microseconds(now - timedelta(days=meter.late_days)) for name, meter in meters.items()}
         sources: dict[tuple[str, str], int] = {}
+        finder = PeriodFinder()
         rows, voids, numbers = list[UsageRow](), list[Void](), list[int]()
         wrong: list[tuple[int, str, str]] = []
         for number, record in found:
@@ -83,6 +117,7 @@ class Intake:
                 row = _row(record, meter, contract, oldest[record.meter], ahead)
                 if (source := sources.get(of)) is None:
                     source = sources[of] = self._records.source(*of)
+                    finder.add(source, record, meter, contract)
                 if row is None:
                     voids.append(Void(source, record.id))
                 else:
@@ -90,7 +125,37 @@ class Intake:
                     numbers.append(number)
             except LineRefused as refusal:
                 wrong.append((number, f"$.{refusal.field}", str(refusal)))
-        return rows, voids, numbers, wrong
+        return rows, voids, numbers, wrong, finder
+
+
+class PeriodFinder:
+    """Find the periods of records, of which thousands are in the same one."""
+
+    def __init__(self) -> None:
+        self._sources: dict[int, tuple[UsageRecord, Meter, MeteredContract]] = {}
+
+    def add(self, source: int, record: UsageRecord, meter: Meter, contract: MeteredContract) -> None:
+        """Let records of a source be found, of which one is given."""
+        self._sources[source] = record, meter, contract
+
+    def of(self, moments: Iterable[tuple[int, int]]) -> list[UsagePeriod]:
+        """Return the periods of some sources and moments (microseconds since 1970, UTC), each once."""
+        found: list[UsagePeriod] = []
+        bounds: dict[int, list[tuple[int, int]]] = {}
+        for source, at in moments:
+            known = bounds.setdefault(source, [])
+            if not any(start <= at < end for start, end in known):
+                period = self._period(source, at)
+                known.append((period.starts_at * MICROSECONDS, period.ends_at * MICROSECONDS))
+                found.append(period)
+        return found
+
+    def _period(self, source: int, at: int) -> UsagePeriod:
+        record, meter, contract = self._sources[source]
+        moment = EPOCH + at * MICROSECOND
+        start, end = (int(each.timestamp()) for each in period_at(contract.began, contract.months[meter.sku], moment))
+        whose = contract.order_id, contract.customer_id, contract.legal_entity
+        return UsagePeriod(source, start, end, record.contract_id, *whose, record.meter, meter.sku)
 
 
 def _measured(

@@ -18,8 +18,11 @@ from policies.catalogue.model import SHIPPED
 from policies.identity.authentication import Principal
 from process_apis.records import cross_references, customers
 from process_apis.records.usage import UsageRecords
+from process_apis.records.usage_periods import UsagePeriods
 from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.engine import Engine, EngineSettings
 from process_apis.usage.contracts import MeteredContracts
+from process_apis.usage.handover import UsageHandovers
 from process_apis.usage.intake import Intake
 from process_apis.usage.reading import MeterReader
 from tests.support.process_context import DELIVERED, TestClock, contract_of
@@ -50,7 +53,10 @@ class UsageBench:
         self.clock = clock
         self.contracts = MeteredContracts(context)
         self.records = UsageRecords(context.database)
-        self.intake = Intake(context, self.contracts, self.records)
+        self.periods = UsagePeriods(context.database, clock)
+        engine = Engine(EngineSettings("sqlite://", "test"), context.database, clock)
+        self.handovers = UsageHandovers(context, engine, self.records, self.periods)
+        self.intake = Intake(context, self.contracts, self.records, self.periods, self.handovers.came_late)
         self.reading = MeterReader(context, self.contracts, self.records)
 
     def sell(self, deal: str = "deal", partner: str = "", legal_entity: str = "DE01") -> str:

@@ -11,6 +11,7 @@ from canonical.process_events import PROCESS_EVENTS, SOURCE
 from policies.business.events import EVENTS
 from policies.catalogue.model import Catalogue
 from tiergate.contracts.examples import AMD, CAS, CON, CRC, CUS, DRF, DUN, MAS, MRG, NOON, ORD, RNW, SYN
+from tiergate.contracts.examples import AMD, CAS, CON, CUS, DRF, MAS, MRG, NOON, ORD, RNW, SYN, USG
 
 Json = dict[str, Any]
 NAME = "events.v1.json"
@@ -108,6 +109,7 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "amendment": (AMD, INVOICED | {"order": ORD}),
     "renewal": (RNW, INVOICED | {"order": ORD}),
     "dunning": (DUN, INVOICED | {"order": ORD}),
+    "usage": (USG, INVOICED | {"order": ORD, "state": "handed_over"}),
     "mass_change": (MAS, {"legal_entity": "DE01"}),
     "catalogue_sync": (SYN, {}),
     "customer_merge": (MRG, {"customer": CUS, "legal_entity": "DE01"}),

@@ -18,6 +18,7 @@ from canonical.states import (
     ORDER_TRANSITIONS,
     RENEWAL_TRANSITIONS,
     WEBHOOK_TRANSITIONS,
+    USAGE_PERIOD_TRANSITIONS,
     mermaid,
 )
 
@@ -37,6 +38,7 @@ DIAGRAMS = {
     "a merge of customers": mermaid(CUSTOMER_MERGE_TRANSITIONS),
     "a webhook": mermaid(WEBHOOK_TRANSITIONS),
     "a delivery to a webhook": mermaid(DELIVERY_TRANSITIONS),
+    "a period of usage": mermaid(USAGE_PERIOD_TRANSITIONS),
 }
 
 

@@ -449,6 +449,7 @@ DUN, RETRIED = f"dun_{CON[4:]}", datetime(2026, 11, 4, 12, tzinfo=UTC)
 OVERDUE = OpenInvoice(
     PAYMENT.invoice_id, "F3A1-0001", PAYMENT.amount, NOON, True, 1, RETRIED, reason="insufficient funds"
 )
+SYN, RNW, DRF, USG = f"syn_{ORD[4:]}", f"rnw_{CON[4:]}", f"drf_{CUS[4:]}", f"usg_{CON[4:]}"
 MRG = f"mrg_{CUS[4:]}"
 MERGE = CustomerMergeSummary(
     id=MRG,
@@ -729,7 +730,7 @@ SAMPLES: dict[Any, Any] = {
         DunningAction("postpone", "the customer pays by bank transfer this week", date(2026, 11, 20)),
         UsageRecord("call-2026-11-01-0001", CON, "api_calls", NOON, "12.5"),
         UsageOfPeriod(
-            "usage:1:1793534405",
+            USG,
             CONTRACT,
             "CALLS",
             NOON,

@@ -69,6 +69,7 @@ LATER = {
     "usage_sources",
     "usage_records",
     "usage_voids",
+    "usage_periods",
 }
 """Tables that version 0.1 did not have."""
 Contents = dict[str, list[dict[str, Any]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 
 from canonical.usage import UsageReceipt
 from process_apis.runtime.context import WorkflowContext
+from tests.support.answering_layer import no_workflows
 from tests.support.process_context import TestClock, at_once
 from tests.support.usage_bench import AGGREGATIONS, SENDER, UsageBench, record, with_meters
 
@@ -16,8 +18,9 @@ DAY = 24 * 3600
 
 
 @pytest.fixture
-def bench(context: WorkflowContext, clock: TestClock, tmp_path: Path) -> UsageBench:
-    return UsageBench(with_meters(context, tmp_path), clock)
+def bench(context: WorkflowContext, clock: TestClock, tmp_path: Path) -> Generator[UsageBench]:
+    with no_workflows():
+        yield UsageBench(with_meters(context, tmp_path), clock)
 
 
 def test_two_that_send_the_same_records_at_once_keep_each_once(bench: UsageBench, clock: TestClock) -> None:

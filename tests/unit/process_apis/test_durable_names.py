@@ -30,6 +30,7 @@ NAMES = {
         "QuoteToCash.compensate",
         "QuoteToCash.run",
         "Renewing.run",
+        "UsageHandover.run",
     },
     "step": {
         "Activation.activate",
@@ -60,6 +61,7 @@ NAMES = {
         "QuoteToCash.unsubscribe",
         "QuoteToCash.validate",
         "Renewing.look",
+        "UsageHandover.hand_over",
     },
     "dbos_class": {
         "Activation",
@@ -76,6 +78,7 @@ NAMES = {
         "MassChanging",
         "QuoteToCash",
         "Renewing",
+        "UsageHandover",
     },
     "instance": {
         "activation",
@@ -92,6 +95,7 @@ NAMES = {
         "mass_changing",
         "quote_to_cash",
         "renewing",
+        "usage_handover",
     },
 }
 """A name leaves this list when no database can have work under it any more, and not because code was renamed."""

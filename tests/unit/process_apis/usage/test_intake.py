@@ -18,16 +18,11 @@ from policies.business.usage import LONGEST_LINE
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis.records import cross_references
-from process_apis.runtime.context import WorkflowContext
+from tests.support.answering_layer import no_workflows
 from tests.support.process_context import TestClock, accepted_order
 from tests.support.usage_bench import AGGREGATIONS, BEGAN, UsageBench, record, with_meters
 
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def bench(context: WorkflowContext, clock: TestClock, tmp_path: Path) -> UsageBench:
-    return UsageBench(with_meters(context, tmp_path), clock)
 
 
 @pytest.fixture
@@ -214,7 +209,8 @@ def test_a_contract_that_somebody_may_see_no_more_is_refused_at_once(bench: Usag
 
 def test_what_the_contract_does_not_have_cannot_be_used(bench: UsageBench, contract: str, tmp_path: Path) -> None:
     meters = "\n[meters.other]\nsku = 'OTHER'\nunit = 'call'\naggregation = 'sum'\n"
-    other = UsageBench(with_meters(bench.context, tmp_path, meters), bench.clock)
+    with no_workflows():
+        other = UsageBench(with_meters(bench.context, tmp_path, meters), bench.clock)
 
     receipt = other.send(record(contract, "r", bench.after(1), meter="other"))
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from policies.problems import ProblemError
-from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import TestClock
-from tests.support.usage_bench import AGGREGATIONS, BEGAN, UsageBench, record, with_meters
+from tests.support.usage_bench import AGGREGATIONS, BEGAN, UsageBench, record
 
 DAY = 24 * 3600
 LARGEST = "999999999999.999999"
-
-
-@pytest.fixture
-def bench(context: WorkflowContext, clock: TestClock, tmp_path: Path) -> UsageBench:
-    return UsageBench(with_meters(context, tmp_path), clock)
 
 
 @pytest.fixture
