@@ -13,7 +13,6 @@ import pytest
 
 from canonical.orders import Order
 from policies.catalogue.model import SHIPPED
-from sandbox.salesperson import SaleLine
 from tests.support.amending import contract_of
 from tests.support.environment import Environment
 from tests.support.platforms import wait_until
@@ -54,6 +53,13 @@ def use(environment: Environment, order: Order, hours: str) -> None:
     assert answer.json()["taken"] == 1
 
 
+def with_usage(environment: Environment, order: Order) -> list[str]:
+    """Return the ids of the issued invoices with a line for 150 hours, once for each such line."""
+    rows = environment.stripe.v1.invoices.list({"customer": contract_of(order).references["customer"]}).data
+    issued = [each for each in rows if each.status != "draft"]
+    return [str(each.id) for each in issued for line in each.lines.data if line.amount == 150 * CENTS]
+
+
 def test_usage_is_on_the_invoice_of_its_period_once_and_in_the_books(metered: Environment) -> None:
     order = sold(metered, "Used by the hour")
     contract = contract_of(order).id
@@ -61,18 +67,15 @@ def test_usage_is_on_the_invoice_of_its_period_once_and_in_the_books(metered: En
     for hours in ("100", "50"):
         use(metered, order, hours)
 
-    metered.trouble("billing", "lost_answer", only="meter_events")
+    metered.fault("billing", kind="late", matching="meter_events", milliseconds=2000)
     metered.wait(ends_at - metered.wait(timedelta()) + timedelta(minutes=20))
-    wait_until(lambda: metered.record("SELECT run FROM usage_periods WHERE contract_id = ?", contract), 30, "a handover")
+    wait_until(lambda: metered.faults_left("billing") == 0, 60, "the event is at billing, and its answer is not here")
     metered.kill_and_start("process")
     metered.wait(timedelta(minutes=3))
     wait_until(lambda: metered.record(STATE, contract) == "handed_over", 60, "the handover")
     metered.wait(timedelta(hours=2))
 
-    def amounts() -> list[int]:
-        rows = metered.stripe.v1.invoices.list({"customer": contract_of(order).references["customer"]}).data
-        lines = [line for each in rows if each.status != "draft" for line in each.lines.data]
-        return [each.amount for each in lines if each.amount == 150 * CENTS]
+    (invoice,) = wait_until(lambda: with_usage(metered, order), 30, "the invoice with what was used")
 
-    assert wait_until(amounts, 30, "the invoice with what was used") == [150 * CENTS]
-    assert SaleLine
+    posted = "SELECT state FROM postings WHERE kind = 'invoice' AND invoice_id = ?"
+    wait_until(lambda: metered.record(posted, invoice) == "posted", 60, "the invoice in the books")
