@@ -53,7 +53,7 @@ DECODER = msgspec.json.Decoder(UsageRecord)
 MB = 1024 * 1024
 
 
-class Measured(msgspec.Struct):
+class UsageMeasured(msgspec.Struct):
     """What was measured. Rates are records a second, memory is in MB."""
 
     taken_per_second: float = 0.0
@@ -111,7 +111,7 @@ def forget_highest(child: Child) -> None:
     Path(f"/proc/{child.process.pid}/clear_refs").write_text("5")
 
 
-class Deployment:
+class UsageDeployment:
     """The process layer and the experience layer over a contract of all meters; no platform is asked for anything."""
 
     def __init__(self, folder: Path, children: list[Child]) -> None:
@@ -166,11 +166,11 @@ class Deployment:
                 bench.records.keep(rows, [])
 
 
-def run(folder: Path, rounds: int, records: int) -> Measured:
+def run(folder: Path, rounds: int, records: int) -> UsageMeasured:
     """Send calls and plain inserts in turn, then sum up many records."""
-    measured = Measured(records=records)
+    measured = UsageMeasured(records=records)
     with stopped_at_the_end() as children:
-        deployment = Deployment(folder, children)
+        deployment = UsageDeployment(folder, children)
         for each in range(3):  # what is loaded once is no call's cost
             deployment.send(body(deployment.contract, f"warm-{each}", 5000, deployment.began), 5000)
         measured.memory_of_a_call = _memory_of_a_call(deployment)
@@ -187,7 +187,7 @@ def run(folder: Path, rounds: int, records: int) -> Measured:
     return measured
 
 
-def _memory_of_a_call(deployment: Deployment) -> dict[str, float]:
+def _memory_of_a_call(deployment: UsageDeployment) -> dict[str, float]:
     most: dict[str, list[float]] = {name: [] for name in deployment.layers}
     for number in (IN_ONE_CALL // 10, IN_ONE_CALL):
         content = body(deployment.contract, f"memory-{number}", number, deployment.began)
@@ -199,7 +199,7 @@ def _memory_of_a_call(deployment: Deployment) -> dict[str, float]:
     return {name: round(large - small, 1) for name, (small, large) in most.items()}
 
 
-def _sum_up(deployment: Deployment, measured: Measured) -> None:
+def _sum_up(deployment: UsageDeployment, measured: UsageMeasured) -> None:
     deployment.read()
     process = deployment.layers["process"]
     for meter in ("by_max", "by_weighted"):
@@ -231,7 +231,7 @@ def main() -> None:
         sys.stdout.write(f"{name:40} {value}\n")
 
 
-def _said(measured: Measured) -> Iterator[tuple[str, object]]:
+def _said(measured: UsageMeasured) -> Iterator[tuple[str, object]]:
     yield from msgspec.to_builtins(measured).items()
 
 

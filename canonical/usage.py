@@ -104,6 +104,8 @@ class MeterReading(msgspec.Struct, frozen=True):
     """What the records come to, as a decimal number of at most six digits after the point."""
     records: int
     """How many records count."""
+    billed: Decimal | None = None
+    """What billing has of the period; null while it has nothing yet."""
 
 
 class ContractUsage(msgspec.Struct, frozen=True):

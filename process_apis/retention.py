@@ -20,8 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.cases import Case
 from canonical.ids import Clock
+from canonical.usage import microseconds
 from policies.background import rest
-from process_apis.records import job_leases
+from process_apis.records import job_leases, usage
 from process_apis.records.amendments import ENDED as DECIDED
 from process_apis.records.cases import OF_EVENT
 from process_apis.records.database import (
@@ -61,6 +62,7 @@ class RetentionDays(msgspec.Struct, frozen=True):
     events: int = 90
     cases: int = 730
     deliveries: int = 30
+    usage: int = 730
 
 
 class Retention:
@@ -79,6 +81,8 @@ class Retention:
         self._due = columns.order_by(jobs.completed_at, jobs.workflow_uuid).limit(BATCH)
         self._reached = (0, "")
         """The workflow up to which this pass has seen all: those of open orders stay, and are seen once."""
+        self._source = 0
+        """The contract and meter of whose records this pass has seen all."""
         self._dated: int | None = 0
         """The event up to which all say when they were taken; None when all do."""
 
@@ -108,6 +112,7 @@ class Retention:
             self._remove_events(now - timedelta(days=self._days.events)),
             self._remove_cases(now - timedelta(days=self._days.cases)),
             self._remove_deliveries(now - timedelta(days=self._days.deliveries)),
+            self._remove_usage(now - timedelta(days=self._days.usage)),
         ]
         return any(more)
 
@@ -179,6 +184,14 @@ class Retention:
                 connection.execute(webhook_attempts.delete().where(webhook_attempts.c.delivery_id.in_(gone)))
                 connection.execute(webhook_deliveries.delete().where(webhook_deliveries.c.id.in_(gone)))
         return len(gone) == BATCH
+    def _remove_usage(self, before: datetime) -> bool:
+        """Remove records of usage of periods that billing has, or that people have charged."""
+        with writing(self._database) as connection:
+            source = usage.next_source(connection, self._source)
+            removed = 0 if source is None else usage.remove(connection, source, microseconds(before), BATCH)
+        if removed < BATCH:
+            self._source = source or 0
+        return source is not None
 
 
 def _date(connection: sa.Connection, rows: Iterable[Any]) -> int:

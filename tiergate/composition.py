@@ -465,6 +465,7 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     days = RetentionDays(
         workflows=own.workflow_days, events=own.event_days, cases=own.case_days, deliveries=own.delivery_days
     )
+    days = RetentionDays(own.workflow_days, own.event_days, own.case_days, own.usage_days)
     return create_app(governs, context, engine, days, openapi)
 
 

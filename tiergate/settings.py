@@ -142,6 +142,7 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Webhooks of partners go to port 443 of the public Internet, and to the `webhook_ports` there. In `webhook_networks`,
     which are of a company's own or a sandbox's, they go to any port, and without TLS too. Both have blanks between
     them.
+    closed cases for `case_days`. Records of usage are kept for `usage_days`: for longer than any may be late.
     """
 
     database_url: str = ""
@@ -158,6 +159,7 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delivery_days: Annotated[int, msgspec.Meta(ge=1)] = 30
     webhook_ports: Annotated[str, msgspec.Meta(pattern=r"^[0-9 ]*\Z")] = ""
     webhook_networks: str = ""
+    usage_days: Annotated[int, msgspec.Meta(ge=62)] = 730
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

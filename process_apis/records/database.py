@@ -596,6 +596,7 @@ usage_periods = sa.Table(
     sa.Column("correlation_id", KEY, nullable=False),
     sa.Column("next_attempt_at", sa.String(40), index=True),
     sa.Column("updated_at", sa.String(40), nullable=False),
+    sa.UniqueConstraint("source", "starts_at"),
 )
 OPEN = cases.c.state == "open"
 sa.Index(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from canonical.usage import SCALE, Aggregation, Level, weighted
-from process_apis.records.database import insert_once, usage_records, usage_sources, usage_voids, writing
+from process_apis.records.database import insert_once, usage_periods, usage_records, usage_sources, usage_voids, writing
 
 MICROSECONDS = 1_000_000
 AT_A_TIME = 5_000
@@ -55,6 +55,21 @@ LEVEL_BEFORE = (
     .order_by(usage_records.c.at.desc(), usage_records.c.id.desc())
     .limit(1)
 )
+
+
+UNSETTLED = sa.select(sa.func.min(usage_periods.c.starts_at)).where(
+    usage_periods.c.source == SOURCE, usage_periods.c.state.not_in(("handed_over", "by_hand"))
+)
+LATEST_BEFORE = sa.select(sa.func.max(usage_records.c.at)).where(
+    usage_records.c.source == SOURCE, usage_records.c.at < SINCE
+)
+OLDEST = (
+    sa.select(usage_records.c.at, usage_records.c.id)
+    .where(usage_records.c.source == SOURCE, usage_records.c.at < UNTIL)
+    .order_by(usage_records.c.at)
+    .limit(sa.bindparam("most"))
+)
+NEXT_SOURCE = sa.select(sa.func.min(usage_sources.c.seq)).where(usage_sources.c.seq > SOURCE)
 
 
 class UsageRow(NamedTuple):
@@ -153,6 +168,26 @@ class UsageRecords:
             case "weighted":
                 found = weighted(_levels(connection, of), since, until)
         return found, records
+
+
+def next_source(connection: sa.Connection, source: int) -> int | None:
+    """Return the contract and meter after one, by their numbers; None after the last."""
+    return connection.scalar(NEXT_SOURCE, {"source": source})
+
+
+def remove(connection: sa.Connection, source: int, before: int, most: int) -> int:
+    """Remove up to so many records of a contract and meter from before a moment (microseconds since 1970, UTC), and
+    return how many. Those of periods that nobody has charged stay, and so does the last one before the moment: it is
+    the level until the next."""
+    unsettled = connection.scalar(UNSETTLED, {"source": source})
+    since = before if unsettled is None else min(before, unsettled * MICROSECONDS)
+    latest = connection.scalar(LATEST_BEFORE, {"source": source, "since": since})
+    found = connection.execute(OLDEST, {"source": source, "until": latest or 0, "most": most}).all()
+    ids = [row.id for row in found]
+    for table in (usage_voids, usage_records):
+        if ids:
+            connection.execute(table.delete().where(table.c.source == source, table.c.id.in_(ids)))
+    return len(ids)
 
 
 def _levels(connection: sa.Connection, of: dict[str, int]) -> Iterator[Level]:

@@ -1,6 +1,6 @@
 """Periods of meters: each is open for records until it is over, and then handed over to billing as one quantity.
 
-Whoever keeps records locks their periods first, and so does what closes one: a record is either in the quantity of its
+Who keeps records locks their periods first, and so does what closes one: a record is either in the quantity of its
 period, or known to have come after it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -77,6 +78,18 @@ class UsagePeriods:
             "next_attempt_at": due.isoformat(),
             "updated_at": self._clock().isoformat(),
         }
+
+    def billed(self, source: int, starts_at: int) -> Decimal | None:
+        """Return what billing has of the period of a source that begins at a moment (seconds since 1970, UTC); None
+        while it has nothing."""
+        query = sa.select(usage_periods.c.quantity).where(
+            usage_periods.c.source == source,
+            usage_periods.c.starts_at == starts_at,
+            usage_periods.c.state == "handed_over",
+        )
+        with self._database.connect() as connection:
+            found = connection.scalar(query)
+        return None if found is None else Decimal(found)
 
     def row(self, period_id: str) -> sa.Row[Any]:
         """Return a period as it is now. Raises `sqlalchemy.exc.NoResultFound`."""

@@ -30,5 +30,5 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
         "usage",
         due=[Due(handovers.agenda, handovers.begin, handovers.in_hand)],
         cases=CaseOwner(frozenset({NOT_BILLED, LATE}), handovers.act, allowed=handovers.allowed),
-        routes=routes(intake, MeterReader(context, contracts, records)),
+        routes=routes(intake, MeterReader(context, contracts, records, periods)),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from fractions import Fraction
 
 from canonical.usage import ContractUsage, MeterReading, period_at, unscaled
 from policies.business.usage import METERS
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, FieldError, ProblemError
 from process_apis.records.usage import UsageRecords
+from process_apis.records.usage_periods import UsagePeriods
 from process_apis.runtime.context import WorkflowContext
 from process_apis.usage.contracts import MeteredContracts
 
@@ -16,10 +18,13 @@ from process_apis.usage.contracts import MeteredContracts
 class MeterReader:
     """Read the meters of contracts."""
 
-    def __init__(self, context: WorkflowContext, contracts: MeteredContracts, records: UsageRecords) -> None:
+    def __init__(
+        self, context: WorkflowContext, contracts: MeteredContracts, records: UsageRecords, periods: UsagePeriods
+    ) -> None:
         self._context = context
         self._contracts = contracts
         self._records = records
+        self._periods = periods
 
     def of(self, contract_id: str, principal: Principal, as_of: datetime | None) -> ContractUsage:
         """Return what was used in the periods that `as_of` is in, up to then; now where it is None. Raises
@@ -41,11 +46,10 @@ class MeterReader:
                 raise ProblemError(INVALID, "The contract had not begun then.", (wrong,)) from error
             source = self._records.found(contract_id, name)
             since, until = int(starts_at.timestamp()), int(moment.timestamp())
-            found, records = (
-                (0, 0) if source is None else self._records.quantity(source, meter.aggregation, since, until)
-            )
-            quantity = unscaled(found)
-            items.append(
-                MeterReading(name, meter.sku, meter.unit, meter.aggregation, starts_at, ends_at, quantity, records)
-            )
+            found, records, billed = Fraction(0), 0, None
+            if source is not None:
+                found, records = self._records.quantity(source, meter.aggregation, since, until)
+                billed = self._periods.billed(source, since)
+            said = meter.sku, meter.unit, meter.aggregation, starts_at, ends_at
+            items.append(MeterReading(name, *said, unscaled(found), records, billed))
         return ContractUsage(contract_id, moment, tuple(items))

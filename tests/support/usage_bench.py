@@ -57,7 +57,7 @@ class UsageBench:
         engine = Engine(EngineSettings("sqlite://", "test"), context.database, clock)
         self.handovers = UsageHandovers(context, engine, self.records, self.periods)
         self.intake = Intake(context, self.contracts, self.records, self.periods, self.handovers.came_late)
-        self.reading = MeterReader(context, self.contracts, self.records)
+        self.reading = MeterReader(context, self.contracts, self.records, self.periods)
 
     def sell(self, deal: str = "deal", partner: str = "", legal_entity: str = "DE01") -> str:
         """Bring a contract of all metered products into force, now. Return its id."""

@@ -155,6 +155,19 @@ def test_graduated_tiers_charge_each_part_at_its_own_price(caller: Caller) -> No
     ]
 
 
+def test_what_was_used_is_charged_after_the_period_beside_the_fee_of_the_next(caller: Caller) -> None:
+    """Worked example U05: killbill-docs, consumable_in_arrear.adoc. 30 a month, and of 13 videos five at 2, eight at
+    1."""
+    videos = [{"up_to": 5, "unit_amount": 200}, {"up_to": "inf", "unit_amount": 100}]
+    caller.shop.subscribe(caller.shop.price(3_000, "Platform"), caller.tiered("graduated", videos))
+    caller.use(13)
+
+    caller.shop.until(FINAL)
+
+    first, second = caller.shop.invoices()
+    assert (first.total, second.total) == (3_000, 3_000 + 1_800)
+
+
 def test_a_package_is_charged_for_every_part_of_it(caller: Caller) -> None:
     by_thousand: Any = {"unit_amount": 500, "transform_quantity": {"divide_by": 1_000, "round": "up"}}
     running = caller.shop.subscribe(caller.price(**by_thousand))

@@ -43,7 +43,7 @@ class Metered:
 
     def usage(self, quantity: str = "12.5", **more: Any) -> UsageOfPeriod:
         usual: dict[str, Any] = {"id": "usage:1:1", "contract": self.sale.contract, "sku": SKU}
-        period = {"starts_at": self.starts_at, "ends_at": self.ends_at, "quantity": Decimal(quantity)}
+        period: dict[str, Any] = {"starts_at": self.starts_at, "ends_at": self.ends_at, "quantity": Decimal(quantity)}
         return UsageOfPeriod(**(usual | period | more))
 
     async def put(self, usage: UsageOfPeriod) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,14 +21,16 @@ from canonical.process_events import SOURCE
 from canonical.states import OrderState
 from process_apis.events import log
 from process_apis.records.amendments import Amendments
-from process_apis.records.database import cases, events
+from process_apis.records.database import cases, events, usage_periods, usage_records, usage_voids
 from process_apis.retention import BATCH, LEASE, Retention, RetentionDays
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
 from process_apis.runtime.queues import workflows
+from tests.support.answering_layer import no_workflows
 from tests.support.environment import wait_until
 from tests.support.partition_worker import JOBS, job
 from tests.support.process_context import LINES, TestClock, accepted_order, context_over, contract_of
+from tests.support.usage_bench import BEGAN, UsageBench, record, with_meters
 
 ACTIVE: tuple[OrderState, ...] = (
     "validating",
@@ -232,3 +235,26 @@ def test_one_process_at_a_time_removes_and_another_goes_on_when_it_has_died(kept
     kept.clock.now += timedelta(seconds=LEASE)
     second.remove_batch()
     assert kept.workflows() == set()
+
+
+@pytest.mark.usefixtures("engine")
+def test_records_of_usage_that_were_charged_are_removed_but_for_the_last_one(kept: Kept, tmp_path: Path) -> None:
+    clock = kept.clock
+    clock.now = BEGAN
+    with no_workflows():
+        bench = UsageBench(with_meters(kept.context, tmp_path), clock)
+    contract, retention = bench.sell(), kept.retention(usage=100)
+    clock.move(20 * 86_400)
+    bench.send(*(record(contract, f"r{each}", bench.after(each)) for each in range(BATCH + 10)))
+    bench.send({"id": "r1", "contract_id": contract, "meter": "by_sum", "void": True})
+    clock.move(400 * 86_400)
+
+    kept.run_all(retention)
+    unsettled = kept.count(usage_records)
+    with kept.database.begin() as connection:
+        connection.execute(usage_periods.update().values(state="handed_over"))
+    batches = kept.run_all(retention)
+
+    assert (unsettled, kept.count(usage_records), kept.count(usage_voids)) == (BATCH + 10, 1, 0)
+    assert batches >= 2
+    assert bench.send(record(contract, "r1", bench.after(1))).refused == 1

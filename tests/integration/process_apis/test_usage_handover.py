@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,10 @@ class HandoverBench:
             self.bench.handovers.handover.hand_over(*work.arguments)
         return [row.state for row in self.rows()]
 
+    def an_hour_later(self) -> list[str]:
+        self.bench.clock.move(3600)
+        return self.look()
+
     def rows(self) -> list[sa.Row[Any]]:
         with self.bench.context.database.connect() as connection:
             return list(connection.execute(sa.select(usage_periods).order_by(usage_periods.c.starts_at)))
@@ -109,6 +114,9 @@ def test_a_period_is_handed_over_once_when_it_is_over(handover: HandoverBench) -
     assert (f"{usage.quantity:f}", usage.sku, usage.starts_at, usage.ends_at) == ("7.5", "SUM", BEGAN, BEGAN + MONTH)
     assert usage.contract.id == handover.contract
     assert handover.reported() == ["reported"]
+    of_then = handover.bench.read(handover.contract, BEGAN + MONTH - timedelta(seconds=1))
+    of_now = handover.bench.read(handover.contract)
+    assert [each.items[0].billed for each in (of_then, of_now)] == [Decimal("7.5"), None]
 
 
 def test_each_meter_and_each_period_is_handed_over_for_itself(handover: HandoverBench) -> None:
@@ -134,15 +142,13 @@ def test_an_outage_is_waited_out_and_people_hear_of_one_that_lasts(handover: Han
     handover.send("one")
     handover.after_the_period()
     handover.billing.answer = AWAY
-    for _ in range(6):
-        states = handover.look()
-        handover.bench.clock.move(3600)
+    states = [handover.an_hour_later() for _ in range(6)]
 
     (case,) = handover.cases()
     handover.billing.answer = None
-    done = handover.look()
+    done = handover.an_hour_later()
 
-    assert (states, done) == (["closed"], ["handed_over"])
+    assert (states, done) == ([["closed"]] * 6, ["handed_over"])
     assert (case.kind, case.team) == ("usage_not_billed", "finance")
     assert handover.cases() == []
     assert len(handover.billing.taken) == 1

@@ -55,4 +55,5 @@ def upgrade() -> None:
         sa.Column("correlation_id", sa.String(120), nullable=False),
         sa.Column("next_attempt_at", sa.String(40), index=True),
         sa.Column("updated_at", sa.String(40), nullable=False),
+        sa.UniqueConstraint("source", "starts_at"),
     )
