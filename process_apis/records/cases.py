@@ -165,6 +165,11 @@ class Cases:
                     publish(connection, CASE_RESOLVED, row, now.isoformat(), case.correlation_id)
         return closed
 
+    def is_open(self, subject: str, kind: CaseKind) -> bool:
+        """Return whether a case of one kind of a subject is open."""
+        with self._engine.connect() as connection:
+            return connection.scalar(OPEN_OF_KIND, {"of": subject, "kind": kind}) is not None
+
     def open_of(self, customer_id: str, kind: CaseKind) -> list[Case]:
         """Return the open cases of one kind of all orders of a customer."""
         with self._engine.connect() as connection:

@@ -151,12 +151,15 @@ class UsageHandovers:
         return self._context.stalled_at() if self._engine.is_running(_run(row.id, row.run)) else None
 
     def came_late(self, rows: list[sa.Row[Any]]) -> None:
-        """Ask people about periods whose records come to something else than what was handed over."""
+        """Ask people about periods whose records come to something else than what was handed over. Those about which
+        they are asked already are not summed up again."""
         for row in rows:
+            if not row.quantity or self._context.cases.is_open(row.id, LATE):
+                continue
             meter = METERS.of(self._context.live_catalogue.current)[row.meter]
             found, _ = self._records.quantity(row.source, meter.aggregation, row.starts_at, row.ends_at)
             quantity = unscaled(found)
-            if row.quantity and quantity != Decimal(row.quantity):
+            if quantity != Decimal(row.quantity):
                 until = datetime.fromtimestamp(row.ends_at, UTC).isoformat()
                 reason = f"{row.quantity} of {row.meter} were handed over until {until}, and it is {quantity:f} by now"
                 open_case(self._context, row, "usage_after_handover", Finding("quantity", reason), ("skip",))

@@ -14,6 +14,7 @@ from openapi_python_client import generate
 from openapi_python_client.config import Config, ConfigFile, MetaType
 
 from canonical.ids import utc_now
+from policies.contract.operation import LINES
 from tests.support.environment import Environment
 from tests.support.fuzzing import documents
 from tests.support.partners import NORD, customer_of
@@ -23,8 +24,10 @@ THROTTLED = 429
 
 
 def generated(document: Path, into: Path) -> None:
-    """Generate a client of a document. Fails when the generator warns of anything that it cannot express."""
-    wanted = Config.from_sources(ConfigFile(post_hooks=[]), MetaType.NONE, document, "utf-8", False, into)
+    """Generate a client of a document. Fails when the generator warns of anything that it cannot express. What the body
+    of a call is that is lines of JSON, it has to be told."""
+    told = ConfigFile(post_hooks=[], content_type_overrides={LINES: "application/octet-stream"})
+    wanted = Config.from_sources(told, MetaType.NONE, document, "utf-8", False, into)
     assert generate(config=wanted) == []
 
 
