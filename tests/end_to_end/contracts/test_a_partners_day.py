@@ -25,9 +25,9 @@ THROTTLED = 429
 
 def generated(document: Path, into: Path) -> None:
     """Generate a client of a document. Fails when the generator warns of anything that it cannot express. What the body
-    of a call is that is lines of JSON, it has to be told."""
-    told = ConfigFile(post_hooks=[], content_type_overrides={LINES: "application/octet-stream"})
-    wanted = Config.from_sources(told, MetaType.NONE, document, "utf-8", False, into)
+    of a call is that is lines of JSON, it has to be given."""
+    given = ConfigFile(post_hooks=[], content_type_overrides={LINES: "application/octet-stream"})
+    wanted = Config.from_sources(given, MetaType.NONE, document, "utf-8", False, into)
     assert generate(config=wanted) == []
 
 
