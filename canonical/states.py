@@ -1,6 +1,4 @@
 """The states of all that has some: a table each, which is checked at every change and drawn in the docs."""
-"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts, merges of customers and
-periods of usage: a table each, which is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -331,6 +329,8 @@ def check_webhook(present: WebhookState, wanted: WebhookState) -> None:
 def check_delivery(present: DeliveryState, wanted: DeliveryState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a delivery to a webhook", DELIVERY_TRANSITIONS, present, wanted)
+
+
 def check_usage_period(present: UsagePeriodState, wanted: UsagePeriodState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a period of usage", USAGE_PERIOD_TRANSITIONS, present, wanted)

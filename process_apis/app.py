@@ -36,8 +36,8 @@ from process_apis import (
     lineage,
     mass_change,
     renewals,
-    webhooks,
     usage,
+    webhooks,
 )
 from process_apis.case_actions import CaseActions
 from process_apis.events.api import OWN as EVENT_ROUTES

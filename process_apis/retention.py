@@ -184,6 +184,7 @@ class Retention:
                 connection.execute(webhook_attempts.delete().where(webhook_attempts.c.delivery_id.in_(gone)))
                 connection.execute(webhook_deliveries.delete().where(webhook_deliveries.c.id.in_(gone)))
         return len(gone) == BATCH
+
     def _remove_usage(self, before: datetime) -> bool:
         """Remove records of usage of periods that billing has, or that people have charged."""
         with writing(self._database) as connection:

@@ -463,9 +463,12 @@ def process_app(settings: Settings, database: Engine, openapi: OpenAPIConfig | N
     own = settings.process
     engine = EngineSettings(settings.process_database(), replica_name(), dead_after=own.dead_after)
     days = RetentionDays(
-        workflows=own.workflow_days, events=own.event_days, cases=own.case_days, deliveries=own.delivery_days
+        workflows=own.workflow_days,
+        events=own.event_days,
+        cases=own.case_days,
+        deliveries=own.delivery_days,
+        usage=own.usage_days,
     )
-    days = RetentionDays(own.workflow_days, own.event_days, own.case_days, own.usage_days)
     return create_app(governs, context, engine, days, openapi)
 
 

@@ -137,12 +137,12 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     whether a start upgrades its tables; without it `tiergate database upgrade` does.
 
     What has ended is kept for days, from its end: the engine's workflows for `workflow_days`, events for `event_days`,
-    closed cases for `case_days`, and what was sent to webhooks for `delivery_days`.
+    closed cases for `case_days`, and what was sent to webhooks for `delivery_days`. Records of usage are kept for
+    `usage_days`: for longer than any may be late.
 
     Webhooks of partners go to port 443 of the public Internet, and to the `webhook_ports` there. In `webhook_networks`,
     which are of a company's own or a sandbox's, they go to any port, and without TLS too. Both have blanks between
     them.
-    closed cases for `case_days`. Records of usage are kept for `usage_days`: for longer than any may be late.
     """
 
     database_url: str = ""

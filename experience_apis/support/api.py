@@ -20,15 +20,22 @@ from canonical.corrections import (
 from canonical.drift import Drift, DriftAcceptance
 from canonical.orders import Cancellation, CustomerOverview, Order, Page
 from canonical.states import CorrectionState, DriftState
-from experience_apis import dunnings
-from canonical.states import DriftState
 from canonical.usage import ContractUsage
+from experience_apis import dunnings
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, ForeignKey, Instance, Limit, OfCustomer, OfInvoice
-from policies.contract.parameters import CanonicalId, Cursor, Instance, Limit, Moment, OfCustomer
+from policies.contract.parameters import (
+    CanonicalId,
+    Cursor,
+    ForeignKey,
+    Instance,
+    Limit,
+    Moment,
+    OfCustomer,
+    OfInvoice,
+)
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import DRIFT_STAYS, NOT_ALLOWED_NOW, OUTSIDE_REGION, OWNER_CHANGED
@@ -311,6 +318,9 @@ async def withdraw_correction(
 ) -> Response[bytes]:
     """Give up a correction that waits for an approval or for people. One that billing has is refused."""
     return await process.post(principal, f"corrections/{correction_id}/withdrawal", None)
+
+
+@operation(
     "support_get_usage",
     "GET",
     "/contracts/{contract_id:str}/usage",

@@ -29,7 +29,6 @@ class Declaration(msgspec.Struct, frozen=True):
     path at the next layer that a read is passed through to, with `{parameter}` where the last segment goes. `links` are
     where an answer leads: the next operation, its parameter, and where in the answer its value is (RFC 6901). An answer
     that `holds_secret` is kept nowhere: the same request again is handled again.
-    where an answer leads: the next operation, its parameter, and where in the answer its value is (RFC 6901).
     `lines` is the type of each line of a body that is lines of JSON, which the handler reads itself; with `streamed` it
     does so while they come.
     """
@@ -69,7 +68,7 @@ def operation(
     succeeds = status or (CREATED if method == "POST" else OK)
 
     def declare(handler: Callable[..., Any]) -> HTTPRouteHandler:
-        declared = Declaration(problems, asks_platforms, passes, links or {}, holds_secret)
+        declared = Declaration(problems, asks_platforms, passes, links or {}, holds_secret, lines, streamed)
         declared = Declaration(problems, asks_platforms, passes, links or {}, lines, streamed)
         responses = {} if answers is None else {succeeds: ResponseSpec(answers, generate_examples=False)}
         route = HTTPRouteHandler(

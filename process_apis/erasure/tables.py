@@ -29,9 +29,9 @@ from process_apis.records.database import (
     orders,
     postings,
     renewals,
+    usage_periods,
     webhook_attempts,
     webhooks,
-    usage_periods,
 )
 
 BATCH = 200

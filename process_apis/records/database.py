@@ -547,6 +547,7 @@ webhook_attempts = sa.Table(
     sa.Column("milliseconds", sa.Integer, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("excerpt", sa.Text, nullable=False, info=TEXT),
+)
 usage_sources = sa.Table(
     "usage_sources",
     metadata,

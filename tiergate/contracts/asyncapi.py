@@ -10,8 +10,7 @@ from canonical.events import Event
 from canonical.process_events import PROCESS_EVENTS, SOURCE
 from policies.business.events import EVENTS
 from policies.catalogue.model import Catalogue
-from tiergate.contracts.examples import AMD, CAS, CON, CRC, CUS, DRF, DUN, MAS, MRG, NOON, ORD, RNW, SYN
-from tiergate.contracts.examples import AMD, CAS, CON, CUS, DRF, MAS, MRG, NOON, ORD, RNW, SYN, USG
+from tiergate.contracts.examples import AMD, CAS, CON, CRC, CUS, DRF, DUN, MAS, MRG, NOON, ORD, RNW, SYN, USG
 
 Json = dict[str, Any]
 NAME = "events.v1.json"

@@ -149,6 +149,7 @@ from canonical.products import (
     ProductMatches,
 )
 from canonical.renewals import Renewal
+from canonical.usage import ContractUsage, MeterReading, UsageError, UsageOfPeriod, UsageReceipt, UsageRecord
 from canonical.webhooks import (
     NewWebhook,
     NewWebhookSecret,
@@ -164,8 +165,6 @@ from canonical.webhooks import (
     WebhookTestResult,
     WebhookWithSecret,
 )
-from canonical.usage import ContractUsage, MeterReading, UsageError, UsageReceipt, UsageRecord
-from canonical.usage import ContractUsage, MeterReading, UsageError, UsageOfPeriod, UsageReceipt, UsageRecord
 
 CUS, ORD, CON, CAS, COR, ACT, MAS = (
     f"{prefix}_019aba7c5e0e7c4e8f3b7d1a2c9e4f60" for prefix in ("cus", "ord", "con", "cas", "cor", "act", "mas")
@@ -444,12 +443,11 @@ CLOSED = Event(
 LOGGED = LoggedEvent(42, CLOSED, COR, NOON)
 HAPPENED = LineageEntry(NOON, "salesforce", f"the deal {DEAL_ID} was closed as won, as revision 1", (DEAL_ID,), COR)
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
-SYN, RNW, DRF = f"syn_{ORD[4:]}", f"rnw_{CON[4:]}", f"drf_{CUS[4:]}"
+SYN, RNW, DRF, USG = f"syn_{ORD[4:]}", f"rnw_{CON[4:]}", f"drf_{CUS[4:]}", f"usg_{CON[4:]}"
 DUN, RETRIED = f"dun_{CON[4:]}", datetime(2026, 11, 4, 12, tzinfo=UTC)
 OVERDUE = OpenInvoice(
     PAYMENT.invoice_id, "F3A1-0001", PAYMENT.amount, NOON, True, 1, RETRIED, reason="insufficient funds"
 )
-SYN, RNW, DRF, USG = f"syn_{ORD[4:]}", f"rnw_{CON[4:]}", f"drf_{CUS[4:]}", f"usg_{CON[4:]}"
 MRG = f"mrg_{CUS[4:]}"
 MERGE = CustomerMergeSummary(
     id=MRG,

@@ -124,6 +124,7 @@ FIELDS: dict[str, Fields] = {
         "payment_intent": "refund_order.payment_id",
         "amount": "refund_order.amount",
         "metadata.tiergate_correction": "refund_order.id",
+    },
     "billing": {
         "event_name": TECHNICAL,
         "identifier": "usage.id",
