@@ -11,6 +11,7 @@ from canonical.billing import Contract, Invoice, Payment
 from canonical.corrections import CreditOrder, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
 from canonical.deals import Deal, PricedLine
+from canonical.disputes import DisputeFee, Evidence
 from canonical.orders import Order
 from canonical.parties import Customer
 from canonical.products import CatalogueProduct
@@ -29,6 +30,8 @@ ENTITIES: dict[str, type[msgspec.Struct]] = {
     "reversal": PaymentReversal,
     "credit_order": CreditOrder,
     "refund_order": RefundOrder,
+    "fee": DisputeFee,
+    "evidence": Evidence,
     "product": CatalogueProduct,
     "usage": UsageOfPeriod,
 }

@@ -1,4 +1,6 @@
 """The states of all that has some: a table each, which is checked at every change and drawn in the docs."""
+"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts, merges of customers and
+disputes: a table each, which is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -264,6 +266,27 @@ USAGE_PERIOD_TRANSITIONS: dict[UsagePeriodState, frozenset[UsagePeriodState]] = 
     "blocked": frozenset({"open", "closed", "by_hand"}),
     "handed_over": frozenset(),
     "by_hand": frozenset(),
+BilledDisputeState = Literal["inquired", "open", "answered", "won", "lost", "closed"]
+"""What a dispute may be for billing."""
+DisputeState = Literal["reported", BilledDisputeState]
+DISPUTE_MEANING: dict[DisputeState, str] = {
+    "reported": "billing has reported it, and was not read yet",
+    "inquired": "the bank asks about a payment, and has taken nothing",
+    "open": "the bank has taken the money, and takes an answer",
+    "answered": "the bank looks at what we have answered",
+    "won": "the money is ours again",
+    "lost": "the money is gone",
+    "closed": "it ended without a decision: nothing was taken",
+}
+"""What a state of a dispute means, for those who read of it in a contract."""
+DISPUTE_TRANSITIONS: dict[DisputeState, frozenset[DisputeState]] = {
+    "reported": frozenset({"inquired", "open", "answered", "won", "lost", "closed"}),
+    "inquired": frozenset({"open", "answered", "won", "lost", "closed"}),
+    "open": frozenset({"answered", "won", "lost", "closed"}),
+    "answered": frozenset({"inquired", "open", "won", "lost", "closed"}),
+    "won": frozenset({"open", "answered", "lost", "closed"}),  # a bank may decide again, and hear us before it does
+    "lost": frozenset({"open", "answered", "won", "closed"}),
+    "closed": frozenset({"open", "answered", "won", "lost"}),
 }
 
 
@@ -334,6 +357,9 @@ def check_delivery(present: DeliveryState, wanted: DeliveryState) -> None:
 def check_usage_period(present: UsagePeriodState, wanted: UsagePeriodState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a period of usage", USAGE_PERIOD_TRANSITIONS, present, wanted)
+def check_dispute(present: DisputeState, wanted: DisputeState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    _check("a dispute", DISPUTE_TRANSITIONS, present, wanted)
 
 
 def _check(what: str, transitions: Mapping[State, frozenset[State]], present: State, wanted: State) -> None:
@@ -355,3 +381,4 @@ AMENDMENT_STATES: tuple[AmendmentState, ...] = get_args(AmendmentState)
 RENEWAL_STATES: tuple[RenewalState, ...] = get_args(RenewalState)
 DUNNING_STATES: tuple[DunningState, ...] = get_args(DunningState)
 CATALOGUE_SYNC_STATES: tuple[CatalogueSyncState, ...] = get_args(CatalogueSyncState)
+DISPUTE_STATES: tuple[DisputeState, ...] = get_args(DisputeState)

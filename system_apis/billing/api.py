@@ -13,6 +13,7 @@ from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
 from canonical.dunning import OpenInvoices
+from canonical.disputes import Dispute, Evidence
 from canonical.events import WebhookReceipt
 from canonical.parties import Customer, CustomerCopy, CustomerMatches, PlatformId
 from canonical.products import CatalogueProduct, PriceChange, ProductBatch, ProductMatches
@@ -20,7 +21,7 @@ from canonical.usage import UsageOfPeriod
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
-from policies.contract.parameters import ForeignKey, Instance
+from policies.contract.parameters import ForeignKey, Instance, LegalEntityCode
 from policies.outbound.residency import record_of
 from policies.problems import WRITES
 from system_apis.billing.port import Billing
@@ -403,6 +404,47 @@ async def write_off_invoice(
     names_the_same(invoice_id, data.invoice_id, "invoice_id")
     with record_of(data.legal_entity):
         return await billings.named(instance).write_off_invoice(data)
+@operation("get_billing_dispute", "GET", "/disputes/{dispute_id:str}", summary="Read a dispute with what it has cost")
+async def get_billing_dispute(
+    billings: NamedDependency[Instances[Billing]], dispute_id: ForeignKey, instance: Instance = None
+) -> Dispute:
+    """Return the dispute as billing has it at this moment."""
+    return await billings.named(instance).dispute(dispute_id)
+
+
+@operation(
+    "accept_billing_dispute",
+    "POST",
+    "/disputes/{dispute_id:str}/acceptance",
+    summary="Give a disputed payment up",
+    status=200,
+    problems=WRITES,
+)
+async def accept_billing_dispute(
+    billings: NamedDependency[Instances[Billing]], dispute_id: ForeignKey, instance: Instance = None
+) -> Dispute:
+    """Let the dispute be lost, which cannot be taken back. One that is lost already stays as it is."""
+    return await billings.named(instance).accept_dispute(dispute_id)
+
+
+@operation(
+    "answer_billing_dispute",
+    "POST",
+    "/disputes/{dispute_id:str}/answer",
+    summary="Submit evidence about a disputed payment",
+    status=200,
+    problems=WRITES,
+)
+async def answer_billing_dispute(
+    billings: NamedDependency[Instances[Billing]],
+    dispute_id: ForeignKey,
+    data: JSONBody[Evidence],
+    legal_entity: LegalEntityCode,
+    instance: Instance = None,
+) -> Dispute:
+    """Send the bank what the evidence says. The same answer again changes nothing."""
+    with record_of(legal_entity):
+        return await billings.named(instance).answer_dispute(dispute_id, data)
 
 
 @operation("receive_billing_webhook", "POST", "/webhooks", summary="Receive the platform's webhook", status=200)
@@ -449,6 +491,9 @@ router = Router(
         refund_payment,
         void_invoice,
         write_off_invoice,
+        get_billing_dispute,
+        accept_billing_dispute,
+        answer_billing_dispute,
         receive_billing_webhook,
     ],
     tags=["billing"],

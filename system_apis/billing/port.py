@@ -12,6 +12,7 @@ from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
 from canonical.dunning import OpenInvoices
+from canonical.disputes import Dispute, Evidence
 from canonical.events import Event
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
@@ -179,6 +180,23 @@ class Billing(Protocol):
     async def write_off_invoice(self, end: InvoiceEnd) -> Invoice:
         """Let an open invoice be uncollectible, and return it. One that is uncollectible stays so. Raises `Rejected`
         for any other."""
+    async def dispute(self, dispute_id: str) -> Dispute:
+        """Return a dispute as it is now, with what it has cost. Raises `Rejected` when it is about no payment of an
+        invoice of ours."""
+        ...
+
+    async def accept_dispute(self, dispute_id: str) -> Dispute:
+        """Give a dispute up, and return it as it is then: lost. One that is lost already stays as it is.
+
+        Raises `Rejected` (field `state`) for one that cannot be given up, as one that was answered.
+        """
+        ...
+
+    async def answer_dispute(self, dispute_id: str, evidence: Evidence) -> Dispute:
+        """Submit evidence, and return the dispute as it is then. The same answer again changes nothing.
+
+        Raises `Rejected` for one that takes no answer (field `state`), or none any more (field `respond_by`).
+        """
         ...
 
     async def reported(self, headers: Mapping[str, str], body: bytes) -> Reported | None:

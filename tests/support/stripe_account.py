@@ -61,6 +61,7 @@ class StripeAccount(BillingSubject):
     webhook_secret = SECRET
     webhook_secret_setting = "webhook_secret"
     page = 2
+    disputed = "pm_card_createDispute"
 
     def __init__(self, folder: Path, search_lag: int = 0) -> None:
         self._store = Store(folder / "stripe.sqlite")
@@ -128,6 +129,13 @@ class StripeAccount(BillingSubject):
         (paid,) = self.api.v1.invoice_payments.list({"invoice": invoice_id, "status": "paid"}).data
         intent = str(paid.payment.payment_intent)
         return self.api.v1.refunds.create({"payment_intent": intent, "amount": amount.amount}).id
+
+    async def dispute(self, contract_id: str) -> str:
+        (invoice,) = await self.invoices(contract_id)
+        (paid,) = self.api.v1.invoice_payments.list({"invoice": invoice, "status": "paid"}).data
+        self.wait(0)
+        (made,) = self.api.v1.disputes.list({"payment_intent": str(paid.payment.payment_intent)}).data
+        return made.id
 
     def set_clock(self, now: datetime) -> None:
         self._clock.offset = (now - utc_now()).total_seconds()

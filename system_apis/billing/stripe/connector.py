@@ -14,12 +14,14 @@ from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal, ReversalKind
 from canonical.dunning import OpenInvoices
+from canonical.disputes import Dispute, Evidence
 from canonical.events import (
     BILLED_CUSTOMER_CHANGED,
     COLLECTION_CHANGED,
     CONTRACT_ENDED,
     CREDIT_NOTE_ISSUED,
     CREDIT_NOTE_VOIDED,
+    DISPUTE_CHANGED,
     DISPUTE_CLOSED,
     DISPUTE_OPENED,
     MEANS_ATTACHED,
@@ -34,6 +36,7 @@ from canonical.usage import UsageOfPeriod
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import credits as credits_
+from system_apis.billing.stripe import disputes as disputes_
 from system_apis.billing.stripe import invoices, mapping, matching, webhooks
 from system_apis.billing.stripe.arrears import Arrears
 from system_apis.billing.stripe.catalogue import StripeProducts
@@ -63,6 +66,7 @@ NOT_SEARCHED_YET = timedelta(minutes=2)
 OF_CUSTOMER = (BILLED_CUSTOMER_CHANGED, MEANS_ATTACHED)
 OF_SUBSCRIPTION = (COLLECTION_CHANGED, CONTRACT_ENDED)
 DISPUTES = (DISPUTE_OPENED, DISPUTE_CLOSED)
+DISPUTES = (DISPUTE_OPENED, DISPUTE_CHANGED, DISPUTE_CLOSED)
 CREDITS = (CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REVERSED, PAYMENT_REINSTATED, *DISPUTES)
 REVERSALS = ("refund", "dispute")
 FAILED = ("failed", "canceled")
@@ -297,14 +301,25 @@ class Stripe:
         about = reversal_id.removesuffix(credits_.AGAIN)
         row = await self._client.get(at("disputes" if about.startswith(DISPUTE) else "refunds", about))
         went = await self._went(row, again=about != reversal_id)
-        paid = await self._paid_with(row)
-        if paid is None:
-            raise Rejected("billing", f"{about} is of no invoice", field="payment_id")
-        of = await self._client.get(at("invoices", paid["invoice"]))
+        paid, of = await self._invoice_paid_with(row)
         notes = await self._client.listed(at("credit_notes"), invoice=of["id"])
         with _of_ours(about):
             read = await self._reading(of, [])
             return credits_.reversal(row, went, invoices.payment_id(paid), notes, of, read)
+
+    async def dispute(self, dispute_id: str) -> Dispute:
+        row = await self._client.get(at("disputes", dispute_id))
+        paid, of = await self._invoice_paid_with(row)
+        with _of_ours(dispute_id):
+            return disputes_.dispute(row, invoices.payment_id(paid), of, await self._reading(of, []))
+
+    async def accept_dispute(self, dispute_id: str) -> Dispute:
+        await disputes_.accept(self._client, dispute_id)
+        return await self.dispute(dispute_id)
+
+    async def answer_dispute(self, dispute_id: str, evidence: Evidence) -> Dispute:
+        await disputes_.answer(self._client, dispute_id, evidence, self._clock())
+        return await self.dispute(dispute_id)
 
     async def _went(self, row: Row, *, again: bool) -> tuple[ReversalKind, int]:
         """Return how the money of a refund or a dispute went back, or is ours `again`, and when (seconds since 1970).
@@ -326,6 +341,14 @@ class Stripe:
         """Return whether a charge is a direct debit: its dispute is lost at once (SEPA Direct Debit: Disputes)."""
         charge = await self._client.get(at("charges", charge_id))
         return charge["payment_method_details"]["type"].endswith("_debit")
+
+    async def _invoice_paid_with(self, reversal: Row) -> tuple[Row, Row]:
+        """Return the payment that a refund or a dispute is about, and its invoice. Raises `Rejected` where it is of
+        none."""
+        paid = await self._paid_with(reversal)
+        if paid is None:
+            raise Rejected("billing", f"{reversal['id']} is of no invoice", field="payment_id")
+        return paid, await self._client.get(at("invoices", paid["invoice"]))
 
     async def _paid_with(self, reversal: Row) -> Row | None:
         """Return the payment of an invoice that a refund or a dispute is about; None where it is of no invoice."""

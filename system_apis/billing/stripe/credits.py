@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from canonical.credits import CreditedPart, CreditNote, PaymentReversal, RefundPart, ReversalKind
-from canonical.events import PAYMENT_REINSTATED
+from canonical.events import DISPUTE, PAYMENT_REINSTATED
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping
 from system_apis.billing.stripe.amounts import from_stripe
@@ -127,12 +127,13 @@ def canonical_event(source: StripeEvent, of: Row, event_source: str) -> Reported
 
 
 def _of_dispute(thing: Row) -> dict[str, str]:
-    """Return what an event says of a dispute: of what and why it is, how far it is, and until when an answer is taken
-    (UTC), where one is."""
+    """Return what an event says of a dispute: which it is, of what and why, how far it is, and until when an answer is
+    taken (UTC), where one is."""
     if thing["object"] != "dispute":
         return {}
     until = thing["evidence_details"]["due_by"]
     return {
+        DISPUTE: thing["id"],
         "amount": str(from_stripe(thing["amount"], thing["currency"].upper())),
         "reason": str(thing["reason"]).replace("_", " "),
         "state": thing["status"],

@@ -36,6 +36,18 @@ YEAR = 12
 OVER = "canceled"
 """The state of a schedule that bills nothing more. The subscription of one that was released, or completed its last
 phase, goes on (Subscription schedules: Completing a schedule)."""
+EVIDENCE = {
+    "explanation": "uncategorized_text",
+    "product": "product_description",
+    "service_on": "service_date",
+    "usage": "access_activity_log",
+    "cancellation_terms": "cancellation_policy_disclosure",
+    "no_cancellation": "cancellation_rebuttal",
+    "refund_terms": "refund_policy_disclosure",
+    "no_refund": "refund_refusal_explanation",
+    "not_twice": "duplicate_charge_explanation",
+}
+"""What Stripe calls each text of an answer to a bank (API reference: The Dispute object, `evidence`)."""
 FIELDS: dict[str, Fields] = {
     "customers": {
         "name": "customer.name",
@@ -131,6 +143,8 @@ FIELDS: dict[str, Fields] = {
         "timestamp": "usage.ends_at",
         "payload.*": "contract.customer_id usage.quantity",
     },
+    "disputes": {"submit": TECHNICAL} | {f"evidence.{name}": f"evidence.{ours}" for ours, name in EVIDENCE.items()},
+    "disputes/close": {},
     "subscription_schedules/cancel": {"invoice_now": TECHNICAL, "prorate": TECHNICAL},
     "subscription_schedules": {
         "customer": "contract.customer_id",

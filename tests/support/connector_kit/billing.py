@@ -13,6 +13,7 @@ from canonical.amendments import ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditedLine, CreditOrder, InvoiceEnd, RefundOrder
 from canonical.credits import CreditedPart
+from canonical.disputes import Dispute, Evidence
 from canonical.events import Event
 from canonical.faults import NotFound, Rejected
 from canonical.money import Money
@@ -24,6 +25,7 @@ from tests.support.connector_kit.subject import LEGAL_ENTITY
 from tests.support.connector_kit.webhooks import Headers, WebhookKit, WebhookSubject
 
 PRICE = Money(12345, "EUR")
+EVIDENCE = Evidence("they use it every day", product="Seats", no_refund="nobody has asked for one")
 WRITTEN_OTHERWISE = (Money(12345, "ISK"), Money(12345, "UGX"), Money(1230000, "MGA"))
 """Amounts in currencies that some platforms write with other digits than ISO 4217."""
 
@@ -32,6 +34,8 @@ class BillingSubject(WebhookSubject[Billing]):
     """A billing platform, as its own users see it."""
 
     domain = "billing"
+    disputed: str
+    """A payment method whose payments the bank disputes."""
     page: int
     """How many records the platform lists at a time: make it small."""
 
@@ -65,6 +69,11 @@ class BillingSubject(WebhookSubject[Billing]):
         """Refund a part of what was paid for an invoice. Return the platform's id."""
 
     @abstractmethod
+    async def dispute(self, contract_id: str) -> str:
+        """Let the bank of the customer dispute what was paid with `disputed` for a contract. Return the platform's id
+        of the dispute, which takes an answer."""
+
+    @abstractmethod
     def set_clock(self, now: datetime) -> None:
         """Set the platform's clock: what is issued now is issued then."""
 
@@ -84,6 +93,7 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
             Put("change", self._change, self._invoices_of_change),
             Put("credited", self._credit, self._credit_notes),
             Put("refunded", self._refund, self._refunds),
+            Put("answer", self._answering, self._answered),
         )
 
     async def read(self) -> Act:
@@ -100,6 +110,7 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
             lambda: self.connector.correctable("in_missing"),
             lambda: self.connector.void_invoice(InvoiceEnd("in_missing", LEGAL_ENTITY)),
             lambda: self.connector.write_off_invoice(InvoiceEnd("in_missing", LEGAL_ENTITY)),
+            lambda: self.connector.dispute("du_missing"),
         )
 
     async def refused(self) -> tuple[Act, str]:
@@ -234,6 +245,23 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
         )
         unchanged = await self.bench.settled(lambda: self.connector.invoice(other.id))
         assert (unchanged.state, unchanged.payments) == ("paid", other.payments)
+
+    @behaviour
+    async def a_dispute_is_read_with_what_it_has_cost_and_is_answered_once(self) -> None:
+        opened = await self._disputed("disputed")
+        for _ in range(2):
+            answered = await self.bench.settled(lambda: self.connector.answer_dispute(opened.id, EVIDENCE))
+            assert (answered.state, answered.answered, answered.fees) == ("answered", True, opened.fees)
+        await self._takes_nothing(opened.id)
+
+    @behaviour
+    async def a_dispute_that_is_accepted_is_lost(self) -> None:
+        opened = await self._disputed("accepted")
+        for _ in range(2):
+            lost = await self.bench.settled(lambda: self.connector.accept_dispute(opened.id))
+            assert (lost.state, lost.answered, lost.fees) == ("lost", False, opened.fees)
+        fault = await self.bench.fault(lambda: self.connector.answer_dispute(opened.id, EVIDENCE))
+        assert (type(fault), fault.field) == (Rejected, "state")
 
     @behaviour
     async def a_cancelled_contract_stays_cancelled_and_one_that_is_not_there_is_cancelled_already(self) -> None:
@@ -398,6 +426,38 @@ class BillingKit(WebhookKit[Billing, BillingSubject]):
         made = await self.bench.settled(await self._contract(key, price, **facts))
         assert isinstance(made, Contract)
         return lambda: self.connector.start(made)
+
+    async def _disputed(self, key: str) -> Dispute:
+        """Return the dispute of a payment, which nobody has answered."""
+        invoice = await self._first_invoice(key, PRICE, payment_method=self.subject.disputed)
+        opened = await self.bench.settled(self._dispute_of(await self.subject.dispute(key)))
+        assert (opened.state, opened.invoice_id, opened.amount) == ("open", invoice.id, invoice.total)
+        assert [opened.payment_id] == [each.id for each in invoice.payments]
+        assert opened.respond_by is not None
+        assert opened.respond_by > self.bench.clock()
+        assert [(each.dispute_id, each.amount.amount > 0) for each in opened.fees] == [(opened.id, True)]
+        return opened
+
+    async def _takes_nothing(self, key: str) -> None:
+        """Check that a dispute that was answered takes no other answer, and is not given up."""
+        for late in (
+            lambda: self.connector.answer_dispute(key, Evidence("something else")),
+            lambda: self.connector.accept_dispute(key),
+        ):
+            fault = await self.bench.fault(late)
+            assert (type(fault), fault.field) == (Rejected, "state")
+
+    def _dispute_of(self, key: str) -> Callable[[], Awaitable[Dispute]]:
+        return lambda: self.connector.dispute(key)
+
+    async def _answering(self, key: str) -> Act:
+        await self._first_invoice(f"answered.{key}", PRICE, payment_method=self.subject.disputed)
+        about = await self.subject.dispute(f"answered.{key}")
+        return lambda: self.connector.answer_dispute(about, EVIDENCE)
+
+    async def _answered(self, key: str) -> int:
+        about = await self.subject.dispute(f"answered.{key}")
+        return int((await self.bench.settled(self._dispute_of(about))).answered)
 
     async def _change(self, key: str) -> Act:
         """Return a change of a contract that runs, whose first invoice is there already."""
