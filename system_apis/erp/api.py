@@ -12,6 +12,7 @@ from litestar.params import JSONBody, QueryParameter
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceBatch, Payment, Posting, PostingResults, result_of
 from canonical.credits import CreditNote, PaymentReversal
+from canonical.disputes import DisputeFee
 from canonical.ids import KEY
 from canonical.parties import Credit, Customer, CustomerCopy, CustomerMatches, KnownProducts, LegalEntity, PlatformId
 from canonical.products import CatalogueProduct, ProductBatch, ProductMatches
@@ -295,6 +296,25 @@ async def put_erp_reversal(
         return await erps.serving(data.legal_entity).put_reversal(data, closed_period)
 
 
+@operation(
+    "put_erp_fee",
+    "PUT",
+    "/dispute-fees/{fee_id:str}",
+    summary="Book what a dispute has cost exactly once",
+    problems=WRITES,
+)
+async def put_erp_fee(
+    erps: NamedDependency[Instances[Erp]],
+    fee_id: ForeignKey,
+    data: JSONBody[DisputeFee],
+    closed_period: WhenClosed = "wait",
+) -> Posting:
+    """Find it by billing's id before it books it: as an expense, or as one that was given back."""
+    names_the_same(fee_id, data.id)
+    with record_of(data.legal_entity):
+        return await erps.serving(data.legal_entity).put_fee(data, closed_period)
+
+
 router = Router(
     "/erp/v1",
     route_handlers=[
@@ -314,6 +334,7 @@ router = Router(
         put_erp_payment,
         put_erp_credit_note,
         put_erp_reversal,
+        put_erp_fee,
     ],
     tags=["erp"],
 )

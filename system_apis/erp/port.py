@@ -7,6 +7,7 @@ from typing import Protocol
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Posting
 from canonical.credits import CreditNote, PaymentReversal
+from canonical.disputes import DisputeFee
 from canonical.faults import PlatformFault
 from canonical.parties import Credit, Customer, CustomerCopy, CustomerMatch, LegalEntity, Product
 from canonical.products import CatalogueProduct, ProductMatch
@@ -128,6 +129,15 @@ class Erp(Protocol):
 
         Raises `Conflict` while the credit note, or the payment, is not booked, and `Rejected` for more than is in
         credit, or was paid.
+        """
+        ...
+
+    async def put_fee(self, fee: DisputeFee, closed: ClosedPeriod) -> Posting:
+        """Book what billing took for a dispute, or gave back, exactly once; its natural key is its id. It is an expense
+        of the account that the mapping names, off the account on which payments come in. Return what is booked, with
+        nothing due. `closed` is as for an invoice.
+
+        Raises `Rejected` where the mapping names no account (field `payment_fees`), or one that is not there.
         """
         ...
 

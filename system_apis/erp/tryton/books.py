@@ -65,12 +65,14 @@ class Entity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The taxes of a legal entity by their codes, and the rules that choose one: the first that fits.
 
     Where it has `billed_taxes` and no `tax_rules`, billing's own engine decides about tax. `write_off` names the method
-    by which what billing has given up is written off; without one, people do it.
+    by which what billing has given up is written off; without one, people do it. `payment_fees` is the code or the name
+    of the expense account of what billing takes for disputes; without one, people book it.
     """
 
     taxes: dict[str, TaxRecord]
     tax_rules: tuple[Rule, ...] = ()
     write_off: str = ""
+    payment_fees: str = ""
     billed_taxes: tuple[BilledTax, ...] = ()
 
     @property

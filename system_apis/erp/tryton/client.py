@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import date
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ from policies.outbound.platform_client import PlatformClient
 from policies.outbound.platform_server import PlatformServer
 from policies.store.secret import Secret
 from system_apis.erp.tryton.books import books
-from system_apis.erp.tryton.mapping import INVOICE
+from system_apis.erp.tryton.mapping import INVOICE, day
 
 JSON = {"content-type": "application/json"}
 READS = ("search_read", "read", "search", "search_count", "get_preferences", "get_types", "fields_get", "get_id")
@@ -152,13 +153,17 @@ class TrytonClient:
         order: tuple[str, str] = ("id", "ASC"),
         *,
         inactive: bool = False,
+        on: date | None = None,
     ) -> list[dict[str, Any]]:
         """Return the rows of `search_read`, oldest first if `order` is not said.
 
         `company` 0 is none: a context must never name a company that does not exist. `inactive` returns those that are
-        out of use too.
+        out of use too. `on` is the day whose rates currencies are read with, today if none is said (`date` of the
+        context in `get_rate` of `currency.currency`, 8.2).
         """
         context: dict[str, Any] = {"company": company} if company else {}
+        if on is not None:
+            context["date"] = day(on)
         if inactive:
             context["active_test"] = False
         return await self.call(f"model.{model}.search_read", domain, 0, limit, [list(order)], fields, context=context)

@@ -13,6 +13,7 @@ from stdnum.eu import vat as eu_vat
 
 from canonical.billing import ClosedPeriod, Invoice, InvoiceToPost, Payment, Posting
 from canonical.credits import CreditNote, PaymentReversal
+from canonical.disputes import DisputeFee
 from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
 from canonical.money import Money
 from canonical.parties import Credit, Customer, CustomerCopy, CustomerMatch, LegalEntity, Product
@@ -25,6 +26,7 @@ from system_apis.erp.tryton.books import books
 from system_apis.erp.tryton.catalogue import TrytonProducts
 from system_apis.erp.tryton.client import Settings, TrytonClient
 from system_apis.erp.tryton.credits import Credits
+from system_apis.erp.tryton.fees import Fees
 from system_apis.erp.tryton.invoices import Invoices, posted_of
 from system_apis.erp.tryton.ledger import Ledger
 from system_apis.erp.tryton.mapping import PAYMENT_METHOD, Row, from_decimal
@@ -71,6 +73,7 @@ class Tryton:
         self._invoices = Invoices(self._client, self.master_data, self._mapping, context.clock, today)
         self._ledger = Ledger(self._client)
         self._credits = Credits(self._client, self.master_data, self._invoices, self._ledger)
+        self._fees = Fees(self._client, self.master_data, self._invoices, self._ledger, self._mapping)
         self._catalogue = TrytonProducts(
             self._client, self.master_data, self._mapping.products, allowed=settings.products
         )
@@ -412,6 +415,10 @@ class Tryton:
     @_as_the_books_are
     async def put_reversal(self, reversal: PaymentReversal, closed: ClosedPeriod) -> Posting:
         return await self._credits.reverse(reversal, closed, await self.master_data.company(reversal.legal_entity))
+
+    @_as_the_books_are
+    async def put_fee(self, fee: DisputeFee, closed: ClosedPeriod) -> Posting:
+        return await self._fees.put(fee, closed, await self.master_data.company(fee.legal_entity))
 
     async def check(self) -> None:
         await self._client.rows("company.company", [], ["id"], 0, 1)

@@ -55,6 +55,8 @@ PAYMENT_METHOD = "Billing"
 """The payment method whose account collects what the billing platform owes us until it pays out."""
 RECEIVABLE = (["type.receivable", "=", True], ["party_required", "=", True])
 """The accounts that invoices are booked on."""
+EXPENSE = (["type.statement", "=", "income"], ["type.revenue", "=", False], ["closed", "=", False])
+"""The accounts that may bear what billing takes."""
 UNIT_PRICE_DIGITS = 4
 OTHER_NUMBERS = {"US": "ein", "ZA": "tin", "UA": "edrpou", "MD": "idno"}
 """What python-stdnum calls the numbers of companies where there is no VAT number."""
@@ -149,15 +151,16 @@ FIELDS: dict[str, Fields] = {
         "journal": TECHNICAL,
         "period": TECHNICAL,
         "origin": TECHNICAL,
-        "date.*": "reversal.reversed_on",
-        "description": "reversal.id",
+        "date.*": "reversal.reversed_on fee.taken_on",
+        "description": "reversal.id fee.id",
         "lines": TECHNICAL,
         "lines.account": TECHNICAL,
+        "lines.description": "fee.dispute_id",
         "lines.party": TECHNICAL,
         "lines.second_currency": TECHNICAL,
-        "lines.debit.*": "reversal.amount",
-        "lines.credit.*": "reversal.amount",
-        "lines.amount_second_currency.*": "reversal.amount",
+        "lines.debit.*": "reversal.amount fee.amount",
+        "lines.credit.*": "reversal.amount fee.amount",
+        "lines.amount_second_currency.*": "reversal.amount fee.amount",
         "lines.maturity_date.*": "reversal.reversed_on",
     },
     "model.account.move.post": IDS,

@@ -6,7 +6,7 @@ It is read again when it is old, and after a refusal: an accountant may have cor
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -213,16 +213,16 @@ class MasterData:
         found = self._payment_terms.get(days, [])
         return found[0] if len(found) == 1 else None
 
-    async def rates(self, codes: Sequence[str], company: Row) -> dict[str, Decimal]:
-        """Return what one unit of each currency is worth in that of a company today, by Tryton's rates. Raises
-        `Rejected` for one that has none."""
+    async def rates(self, codes: Sequence[str], company: Row, on: date | None = None) -> dict[str, Decimal]:
+        """Return what one unit of each currency is worth in that of a company on a day, today if none is said, by
+        Tryton's rates. Raises `Rejected` for one that has none."""
         own: str = company["currency"]
         domain = [["code", "in", [own, *codes]]]
-        rows = await self._client.rows("currency.currency", domain, ["code", "rate"], company["id"])
+        rows = await self._client.rows("currency.currency", domain, ["code", "rate"], company["id"], on=on)
         rates = {each["code"]: from_decimal(each["rate"]) for each in rows}
         missing = [each for each in (own, *codes) if not rates.get(each)]
         if missing:
-            what = f"Tryton has no rate of {', '.join(missing)} for today"
+            what = f"Tryton has no rate of {', '.join(missing)} for {on or 'today'}"
             raise Rejected("erp", f"{what}: enter one at the currency, and retry", field="currency")
         return {each: rates[own] / rates[each] for each in codes}
 

@@ -9,9 +9,9 @@ from typing import Any
 from canonical.deals import plain
 from policies.catalogue.nearest import hint
 from system_apis.connector import Misfit
-from system_apis.erp.tryton.books import ANY, Books
+from system_apis.erp.tryton.books import ANY, Books, Entity
 from system_apis.erp.tryton.client import TrytonClient
-from system_apis.erp.tryton.mapping import RECEIVABLE, Row, day, from_decimal
+from system_apis.erp.tryton.mapping import EXPENSE, RECEIVABLE, Row, day, from_decimal
 
 
 async def misfits(client: TrytonClient, named: Books, companies: Mapping[str, Row], today: date) -> list[Misfit]:
@@ -69,12 +69,8 @@ async def _of_company(
             )
             remedy = "name a tax with that rate: no other can be posted to the cent"
             yield Misfit(f"legal_entities.{key}.billed_taxes.{place}: {other}", remedy)
-    if entity.write_off:
-        rows = await client.rows("account.move.reconcile.write_off", [own], ["name"], company["id"])
-        methods = sorted({each["name"] for each in rows})
-        if entity.write_off not in methods:
-            lacks = f"{company['name']} has no method to write off that is named {entity.write_off!r}"
-            yield Misfit(f"legal_entities.{key}.write_off: {lacks}", _one_of(methods, entity.write_off))
+    async for each in _of_accounts(client, entity, f"legal_entities.{key}", company):
+        yield each
     needed: tuple[tuple[str, list[Any], str, str], ...] = (
         ("account.period", [own, *_open_on(today)], f"open period for {today}", "opens the year and its sequences"),
         ("account.journal", [["type", "=", "revenue"]], "journal of the type revenue", "creates it"),
@@ -83,6 +79,23 @@ async def _of_company(
     for model, domain, what, remedy in needed:
         if not await client.rows(model, domain, ["id"], company["id"], 1):
             yield Misfit(f"{company['name']} has no {what}", f"an accountant {remedy}")
+
+
+async def _of_accounts(client: TrytonClient, entity: Entity, key: str, company: Row) -> AsyncIterator[Misfit]:
+    """Yield what is not there of the method and the account that a legal entity names, by its `key` in the mapping."""
+    own = ["company", "=", company["id"]]
+    if entity.write_off:
+        rows = await client.rows("account.move.reconcile.write_off", [own], ["name"], company["id"])
+        methods = sorted({each["name"] for each in rows})
+        if entity.write_off not in methods:
+            lacks = f"{company['name']} has no method to write off that is named {entity.write_off!r}"
+            yield Misfit(f"{key}.write_off: {lacks}", _one_of(methods, entity.write_off))
+    if entity.payment_fees:
+        rows = await client.rows("account.account", [own, *EXPENSE], ["code", "name"], company["id"])
+        accounts = sorted({each for row in rows for each in (row["code"], row["name"]) if each})
+        if entity.payment_fees not in accounts:
+            lacks = f"{company['name']} has no expense account with the code or the name {entity.payment_fees!r}"
+            yield Misfit(f"{key}.payment_fees: {lacks}", _one_of(accounts, entity.payment_fees))
 
 
 def _open_on(today: date) -> list[Any]:

@@ -119,6 +119,15 @@ class Books(ErpSubject):
     async def payments(self, payment_id: str) -> int:
         return len(await self.rows("account.move", [["description", "=", payment_id]], ["number"]))
 
+    async def moved(self, key: str) -> dict[str, Decimal]:
+        """Return what a posted move has put on each account, debit less credit, by the account's code."""
+        of = [["move.description", "=", key], ["move.state", "=", "posted"]]
+        rows = await self.rows("account.move.line", of, ["account.code", "debit", "credit"])
+        return {
+            each["account."]["code"]: Decimal(each["debit"]["decimal"]) - Decimal(each["credit"]["decimal"])
+            for each in rows
+        }
+
     async def taxes(self, invoice_id: str) -> dict[str, tuple[Decimal, Decimal]]:
         """Return what is taxed and the tax, by the name of the tax."""
         of = [["invoice.reference", "=", invoice_id]]
@@ -565,6 +574,38 @@ class TrytonKit(ErpKit):
         assert await owed() == Money.zero("EUR")
 
     @behaviour
+    async def what_a_dispute_costs_is_an_expense_off_what_billing_owes_until_it_is_given_back(self) -> None:
+        books, today = cast("Books", self.subject), self._today()
+        await books.currency("DKK", {date(2020, 1, 1): "7.40", today - timedelta(days=1): "8.00", today: "7.50"})
+        for currency, on, worth in (
+            ("EUR", today, "20"),
+            ("DKK", today, "2.67"),
+            ("DKK", today - timedelta(days=1), "2.5"),
+        ):
+            key, amount = f"txn_{currency}_{on}", Money(2000, currency)
+            taken, back = samples.fee(key, amount, on), samples.fee(f"{key}_back", -amount, on)
+            for each in (taken, back):
+                for _ in ("once", "again"):
+                    posted = await self.bench.settled(lambda each=each: self.connector.put_fee(each, "next"))
+                    assert (posted.total, posted.balance.amount, posted.reference) == (each.amount, 0, each.id)
+            expense, clearing = Decimal(worth), -Decimal(worth)
+            assert await books.moved(taken.id) == {"5.1.3": expense, "1.1.9": clearing}
+            assert await books.moved(back.id) == {"5.1.3": -expense, "1.1.9": -clearing}
+
+    @behaviour
+    async def a_fee_whose_account_is_not_named_or_not_there_is_refused(self) -> None:
+        shipped = SHIPPED.read_text()
+        for place, wrong in enumerate(("", 'payment_fees = "4711"', 'payment_fees = "1.1.9"')):
+            self._map(shipped.replace('payment_fees = "5.1.3"', wrong), f"wrong-{place}")
+            taken = samples.fee("txn_nowhere", Money(2000, "EUR"), self._today())
+            connector = self.bench.connect()
+            fault = await self.bench.fault(lambda connector=connector, taken=taken: connector.put_fee(taken, "next"))
+            assert (type(fault), fault.field) == (Rejected, "payment_fees"), repr(fault)
+            found = await self.bench.call(cast("Tryton", connector).misfits)
+            assert ["payment_fees" in each.what for each in found] == [True] * bool(wrong)
+        assert await self.subject.payments("txn_nowhere") == 0
+
+    @behaviour
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:
         assert await self.bench.call(cast("Tryton", self.connector).misfits) == []
         wrong = SHIPPED.read_text().replace('"VAT19"', '"VAT 19"').replace("Printed matter", "Books")
@@ -775,8 +816,9 @@ class TrytonKit(ErpKit):
         assert isinstance(fault, Misconfigured)
         assert fault.reason == "Tryton refuses the log-in: correct user and password"
 
-    def _map(self, text: str) -> None:
-        file = self.bench.folder / "mapping.toml"
+    def _map(self, text: str, name: str = "mapping") -> None:
+        """Use a mapping, which is read once from its file."""
+        file = self.bench.folder / f"{name}.toml"
         file.write_text(text)
         self.bench.settings = msgspec.structs.replace(self.bench.settings, mapping=str(file))
 

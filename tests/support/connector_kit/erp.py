@@ -68,6 +68,7 @@ class ErpKit(Kit[Erp, ErpSubject]):
             Put("payment", self._payment, self._payments),
             Put("credit note", self._credit_note, self._credit_notes),
             Put("reversal", self._reversal, self._reversals),
+            Put("fee", self._fee, self._fees),
         )
 
     async def read(self) -> Act:
@@ -648,6 +649,13 @@ class ErpKit(Kit[Erp, ErpSubject]):
         made = self._sample(f"paid.back.{key}")
         is_due = await self._due(made) == Money(1000, "EUR")
         return await self.subject.payments(f"re_{samples.payment(made).id}") if is_due else -1
+
+    async def _fee(self, key: str) -> Act:
+        taken = samples.fee(f"txn_{key}", Money(2000, "EUR"), self._today())
+        return lambda: self.connector.put_fee(taken, "next")
+
+    async def _fees(self, key: str) -> int:
+        return await self.subject.payments(f"txn_{key}")
 
     async def _credited(self, key: str, price: Money) -> Invoice:
         """Return an invoice of two lines that is posted, and due."""

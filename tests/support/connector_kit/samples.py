@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from canonical.billing import Contract, Invoice, InvoiceLine, Payment
 from canonical.credits import CreditedPart, CreditNote, PaymentReversal
 from canonical.deals import LineTerms, PlacedDeal, PlacedLine, PricedLine, ProvisioningRequest
+from canonical.disputes import DisputeFee
 from canonical.money import Money
 from canonical.parties import Address, Contact, Customer
 from tests.support.connector_kit.subject import LEGAL_ENTITY
@@ -147,6 +148,10 @@ def reversal(of: Payment, amount: Money, key: str = "", credit_note_id: str = ""
         reversed_on=of.received_on,
         credited=(CreditedPart(credit_note_id, amount),) if credit_note_id else (),
     )
+
+
+def fee(key: str, amount: Money, taken_on: date) -> DisputeFee:
+    return DisputeFee(key, f"du_of_{key}", "DE01", amount, taken_on)
 
 
 def _part_of(line: InvoiceLine, part: Fraction) -> InvoiceLine:
