@@ -29,6 +29,7 @@ CaseKind = Literal[
     "payment_not_posted",
     "credit_note_not_posted",
     "reversal_not_posted",
+    "fee_not_posted",
     "refunded_without_credit_note",
     "payment_disputed",
     "correction_approval",

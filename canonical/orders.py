@@ -18,8 +18,9 @@ T = TypeVar("T")
 LineState = Literal["waiting", "requested", "provisioned", "failed", "skipped"]
 PostingState = Literal["waiting", "posted", "failed"]
 PostingKind = Literal["invoice", "payment"]
-PostingEntry = Literal["invoice", "payment", "credit", "reversal"]
-"""What is booked: a credit note is an invoice below nothing, and what went back a payment below nothing."""
+PostingEntry = Literal["invoice", "payment", "credit", "reversal", "fee"]
+"""What is booked: a credit note is an invoice below nothing, and what went back, or was taken as a fee, a payment below
+nothing."""
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from canonical.states import (
     CatalogueSyncState,
     CorrectionState,
     CustomerMergeState,
+    DisputeState,
     DriftState,
     DunningState,
     MassChangeState,
@@ -96,6 +97,14 @@ _CORRECTION: dict[CorrectionState, str] = {
     "given_up": "withdrawn",
 }
 _USAGE: dict[UsagePeriodState, str] = {"handed_over": "reported", "blocked": "blocked", "by_hand": "withdrawn"}
+_DISPUTE: dict[DisputeState, str] = {
+    "inquired": "inquired",
+    "open": "opened",
+    "answered": "answered",
+    "won": "won",
+    "lost": "lost",
+    "closed": "closed",
+}
 
 ORDER_EVENTS = _types("order", _ORDER)
 AMENDMENT_EVENTS = _types("amendment", _AMENDMENT)
@@ -107,12 +116,14 @@ CUSTOMER_MERGE_EVENTS = _types("customer_merge", _CUSTOMER_MERGE)
 DRIFT_EVENTS = _types("drift", _DRIFT)
 CORRECTION_EVENTS = _types("correction", _CORRECTION)
 USAGE_EVENTS = _types("usage", _USAGE)
+DISPUTE_EVENTS = _types("dispute", _DISPUTE)
 INVOICE_POSTED = PREFIX + "invoice.posted.v1"
 INVOICE_CREDITED = PREFIX + "invoice.credited.v1"
 PAYMENT_BOOKED = PREFIX + "payment.booked.v1"
 CREDIT_NOTE_POSTED = PREFIX + "credit_note.posted.v1"
 CREDIT_NOTE_VOIDED = PREFIX + "credit_note.voided.v1"
 PAYMENT_REVERSED = PREFIX + "payment.reversed.v1"
+FEE_BOOKED = PREFIX + "fee.booked.v1"
 POSTING_FAILED = PREFIX + "posting.failed.v1"
 WEBHOOK_STOPPED = PREFIX + "webhook.stopped.v1"
 WEBHOOK_RESUMED = PREFIX + "webhook.resumed.v1"
@@ -132,6 +143,7 @@ PROCESS_EVENTS: dict[str, str] = {
             CUSTOMER_MERGE_EVENTS,
             CORRECTION_EVENTS,
             USAGE_EVENTS,
+            DISPUTE_EVENTS,
         )
         for state, event_type in events.items()
     },
@@ -141,6 +153,7 @@ PROCESS_EVENTS: dict[str, str] = {
     CREDIT_NOTE_POSTED: "posted",
     CREDIT_NOTE_VOIDED: "posted",
     PAYMENT_REVERSED: "posted",
+    FEE_BOOKED: "posted",
     POSTING_FAILED: "failed",
     WEBHOOK_STOPPED: "stopped",
     WEBHOOK_RESUMED: "active",

@@ -26,6 +26,7 @@ from canonical.events import (
 from canonical.orders import PostingEntry
 from process_apis.batch_sizes import BatchSizes
 from process_apis.credits import DUE_AGAIN, Credits
+from process_apis.fees import Fees
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
 from process_apis.posting import CANCELLED, NOT_POSTED, posting_run, subject_of
@@ -69,6 +70,7 @@ class Accounting:
             "payment": payments.run,
             "credit": credits_of.credit,
             "reversal": credits_of.reverse,
+            "fee": Fees(context).run,
         }
 
     def expect(self, kind: PostingEntry, event: Event, correlation_id: str) -> None:

@@ -29,6 +29,7 @@ NOT_POSTED: dict[PostingEntry, CaseKind] = {
     "payment": "payment_not_posted",
     "credit": "credit_note_not_posted",
     "reversal": "reversal_not_posted",
+    "fee": "fee_not_posted",
 }
 
 

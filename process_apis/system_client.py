@@ -33,6 +33,7 @@ from canonical.deals import (
     Suspension,
 )
 from canonical.dunning import OpenInvoices
+from canonical.disputes import Dispute, DisputeFee, Evidence
 from canonical.parties import (
     Account,
     AccountSync,
@@ -179,6 +180,10 @@ class Platforms:
         query = urlencode({"closed_period": closed})
         return self._client.call("PUT", f"/erp/v1/payment-reversals/{_key(reversal.id)}?{query}", Posting, reversal)
 
+    def put_erp_fee(self, fee: DisputeFee, closed: ClosedPeriod) -> Posting:
+        query = urlencode({"closed_period": closed})
+        return self._client.call("PUT", f"/erp/v1/dispute-fees/{_key(fee.id)}?{query}", Posting, fee)
+
     def erp_posting(self, invoice_id: str, legal_entity: str) -> Posting:
         query = urlencode({"legal_entity": legal_entity})
         return self._client.call("GET", f"/erp/v1/invoices/{_key(invoice_id)}?{query}", Posting)
@@ -255,6 +260,16 @@ class Platforms:
     def write_off_invoice(self, billing: str, end: InvoiceEnd) -> Invoice:
         path = f"/billing/v1/invoices/{_key(end.invoice_id)}/write-off?{_at(billing)}"
         return self._client.call("POST", path, Invoice, end)
+    def dispute(self, billing: str, dispute_id: str) -> Dispute:
+        return self._client.call("GET", f"/billing/v1/disputes/{_key(dispute_id)}?{_at(billing)}", Dispute)
+
+    def accept_dispute(self, billing: str, dispute_id: str) -> Dispute:
+        path = f"/billing/v1/disputes/{_key(dispute_id)}/acceptance?{_at(billing)}"
+        return self._client.call("POST", path, Dispute)
+
+    def answer_dispute(self, billing: str, dispute_id: str, evidence: Evidence, legal_entity: str) -> Dispute:
+        query = urlencode({"legal_entity": legal_entity, "instance": billing})
+        return self._client.call("POST", f"/billing/v1/disputes/{_key(dispute_id)}/answer?{query}", Dispute, evidence)
 
     # ---- provisioning
 

@@ -18,14 +18,17 @@ from canonical.corrections import (
     NewCorrection,
 )
 from canonical.customer_merges import CustomerMerge, CustomerMergeSummary
+from canonical.disputes import DisputeRecord, DisputeSummary
 from canonical.orders import Page, PostingEntry, PostingState, PostingStatus
 from canonical.states import CorrectionState, CustomerMergeState
 from experience_apis import dunnings
+from canonical.states import CustomerMergeState, DisputeState
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
 from policies.contract.operation import operation
 from policies.contract.parameters import CanonicalId, Cursor, ForeignKey, Limit, OfCustomer, OfInvoice
+from policies.contract.parameters import CanonicalId, Cursor, ForeignKey, Limit, Moment, OfContract, OfCustomer
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW, OUTSIDE_REGION
@@ -206,6 +209,43 @@ async def withdraw_correction(
 ) -> Response[bytes]:
     """Give up a correction that waits for an approval or for people. One that billing has is refused."""
     return await process.post(principal, f"corrections/{correction_id}/withdrawal", None)
+    "finance_list_disputes",
+    "GET",
+    "/disputes",
+    summary="List disputed payments, newest first",
+    answers=Page[DisputeSummary],
+    passes="disputes",
+    links={"finance_get_dispute": ("dispute_id", "/items/0/id")},
+)
+async def list_disputes(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    dispute_state: Annotated[DisputeState | None, QueryParameter(name="state")] = None,
+    customer_id: OfCustomer = None,
+    contract_id: OfContract = None,
+    due_before: Moment = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Show what each dispute has cost, and how it goes on; support answers it."""
+    wanted = {"state": dispute_state, "customer_id": customer_id, "contract_id": contract_id}
+    query = wanted | {"due_before": due_before, "cursor": cursor, "limit": limit}
+    return await process.get(principal, "disputes", query)
+
+
+@operation(
+    "finance_get_dispute",
+    "GET",
+    "/disputes/{dispute_id:str}",
+    summary="Read a dispute with its history and what it has cost",
+    answers=DisputeRecord,
+    passes="disputes/{dispute_id}",
+)
+async def get_dispute(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], dispute_id: ForeignKey
+) -> Response[bytes]:
+    """Show the dispute as it was read in billing last, with who has asked for what, and why."""
+    return await process.get(principal, f"disputes/{dispute_id}", {})
 
 
 routers = versioned(
@@ -223,4 +263,5 @@ routers = versioned(
         get_customer_merge,
         *dunnings.handlers("finance"),
     ],
+    [list_postings, decide_approval, list_customer_merges, get_customer_merge, list_disputes, get_dispute],
 )

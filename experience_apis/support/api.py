@@ -25,6 +25,12 @@ from experience_apis import dunnings
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
+from canonical.disputes import DisputeAction, DisputeRecord, DisputeSummary
+from canonical.drift import Drift, DriftAcceptance
+from canonical.orders import Cancellation, CustomerOverview, Order, Page
+from canonical.states import DisputeState, DriftState
+from experience_apis.process_client import Process
+from policies.business.disputes import ANSWER_TOO_LATE, DISPUTE_DECIDED, EVIDENCE_TOO_LARGE
 from policies.contract.operation import operation
 from policies.contract.parameters import (
     CanonicalId,
@@ -35,6 +41,8 @@ from policies.contract.parameters import (
     Moment,
     OfCustomer,
     OfInvoice,
+    OfContract,
+    OfCustomer,
 )
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
@@ -335,6 +343,63 @@ async def get_usage(
 ) -> Response[bytes]:
     """Return what the meters of the contract say, in the periods that `as_of` is in, up to then."""
     return await process.get(principal, f"contracts/{contract_id}/usage", {"as_of": as_of})
+    "support_list_disputes",
+    "GET",
+    "/disputes",
+    summary="List disputed payments, newest first",
+    answers=Page[DisputeSummary],
+    passes="disputes",
+    links={"support_get_dispute": ("dispute_id", "/items/0/id")},
+)
+async def list_disputes(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    dispute_state: Annotated[DisputeState | None, QueryParameter(name="state")] = None,
+    customer_id: OfCustomer = None,
+    contract_id: OfContract = None,
+    due_before: Moment = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Filter by state, customer or contract; `due_before` shows what has to be answered before a moment."""
+    wanted = {"state": dispute_state, "customer_id": customer_id, "contract_id": contract_id}
+    query = wanted | {"due_before": due_before, "cursor": cursor, "limit": limit}
+    return await process.get(principal, "disputes", query)
+
+
+@operation(
+    "support_get_dispute",
+    "GET",
+    "/disputes/{dispute_id:str}",
+    summary="Read a dispute with its history and what it has cost",
+    answers=DisputeRecord,
+    passes="disputes/{dispute_id}",
+)
+async def get_dispute(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], dispute_id: ForeignKey
+) -> Response[bytes]:
+    """Show the dispute as it was read in billing last, with who has asked for what, and why."""
+    return await process.get(principal, f"disputes/{dispute_id}", {})
+
+
+@operation(
+    "support_act_on_dispute",
+    "POST",
+    "/disputes/{dispute_id:str}/actions",
+    summary="Answer a dispute with evidence, or accept it",
+    answers=DisputeRecord,
+    status=200,
+    problems=(NOT_ALLOWED_NOW, DISPUTE_DECIDED, ANSWER_TOO_LATE, EVIDENCE_TOO_LARGE),
+)
+async def act_on_dispute(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    dispute_id: ForeignKey,
+    data: JSONBody[DisputeAction],
+) -> Response[bytes]:
+    """Say why. An answer is sent to the bank at once, and counts once. To accept gives the money up, and cannot be
+    taken back."""
+    return await process.post(principal, f"disputes/{dispute_id}/actions", data)
 
 
 routers = versioned(
@@ -358,5 +423,8 @@ routers = versioned(
         accept_drift,
         look_for_drift,
         *dunnings.handlers("support"),
+        list_disputes,
+        get_dispute,
+        act_on_dispute,
     ],
 )

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from canonical.parties import folded
 from process_apis.erasure.tables import TABLES, batches, personal_columns, rows_of
 from process_apis.records import erased
-from process_apis.records.database import customer_merges, customers, orders, postings
+from process_apis.records.database import customer_merges, customers, disputes, orders, postings
 
 PEOPLE: Mapping[str, tuple[str, ...]] = {
     "orders.plan": ("customer.contact", "contract.invoicing.bill_to"),
@@ -119,6 +119,7 @@ def _person(database: sa.Engine, wanted: Person) -> Person:
             ):
                 ids |= set(order)
             ids |= set(connection.scalars(sa.select(postings.c.id).where(postings.c.customer_id.in_(batch))))
+            ids |= set(connection.scalars(sa.select(disputes.c.id).where(disputes.c.customer_id.in_(batch))))
             either = (customer_merges.c.customer_id, customer_merges.c.other_customer_id)
             for side in either:
                 ids |= set(connection.scalars(sa.select(customer_merges.c.id).where(side.in_(batch))))

@@ -18,6 +18,7 @@ from canonical.orders import Page, PostingEntry, PostingKind, PostingStatus, Que
 from canonical.process_events import (
     CREDIT_NOTE_POSTED,
     CREDIT_NOTE_VOIDED,
+    FEE_BOOKED,
     INVOICE_CREDITED,
     INVOICE_POSTED,
     PAYMENT_BOOKED,
@@ -78,7 +79,7 @@ DROP = ENDING_WITH.where(postings.c.number == sa.bindparam("number_read"))
 """What somebody else has posted meanwhile is not dropped."""
 ENTRIES: dict[PostingKind, tuple[PostingEntry, ...]] = {
     "invoice": ("invoice", "credit"),
-    "payment": ("payment", "reversal"),
+    "payment": ("payment", "reversal", "fee"),
 }
 """What is booked, by what it is to those who know invoices and payments alone."""
 WAKE_CORRECTION = (
@@ -134,7 +135,7 @@ class Postings:
             "correlation_id": correlation_id,
             "updated_at": now,
             "next_attempt_at": now,
-            "blocked_reason": "" if kind == "invoice" else "its invoice is not posted yet",
+            "blocked_reason": "" if kind in ("invoice", "fee") else "its invoice is not posted yet",
         }
         with writing(self._engine) as connection:
             is_new = insert_once(connection, postings, values)  # others write before it, or after all of this
@@ -302,6 +303,8 @@ def _event_of(row: sa.Row[Any], shown: str) -> str:
     """Return the type of the event of a posting that is booked, for what billing `shown` the invoice as."""
     if row.kind == "invoice":
         return INVOICE_CREDITED if shown in CANCELLED else INVOICE_POSTED
+    if row.kind == "fee":
+        return FEE_BOOKED
     if row.kind == "credit":
         return CREDIT_NOTE_VOIDED if shown in CANCELLED else CREDIT_NOTE_POSTED
     return PAYMENT_BOOKED if row.kind == "payment" else PAYMENT_REVERSED

@@ -18,6 +18,7 @@ INV = "in_1MtHbELkdIwHu7ixl4OzzPMv"
 INVOICED = {"contract": CON, "customer": CUS, "legal_entity": "DE01"}
 DISPUTED = INVOICED | {
     "invoice": INV,
+    "dispute": "du_1MtJUT2eZvKYlo2CNaw2HvEv",
     "amount": "119.00 EUR",
     "reason": "fraudulent",
     "respond_by": "2026-12-20 23:59",
@@ -81,6 +82,11 @@ EXAMPLES: dict[str, tuple[str, str, dict[str, str]]] = {
         "du_1MtJUT2eZvKYlo2CNaw2HvEv",
         DISPUTED | {"state": "needs_response"},
     ),
+    "com.tiergate.billing.dispute.changed.v1": (
+        "billing/stripe",
+        "du_1MtJUT2eZvKYlo2CNaw2HvEv",
+        DISPUTED | {"state": "under_review"},
+    ),
     "com.tiergate.billing.dispute.closed.v1": (
         "billing/stripe",
         "du_1MtJUT2eZvKYlo2CNaw2HvEv",
@@ -116,6 +122,8 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "invoice": (INV, INVOICED | {"kind": "invoice", "invoice": INV}),
     "payment": (INV, INVOICED | {"kind": "payment", "invoice": INV}),
     "credit_note": ("cn_1MxvRqLkdIwHu7ixY0xbUcxk", INVOICED | {"kind": "credit", "invoice": INV}),
+    "dispute": ("du_1MtJUT2eZvKYlo2CNaw2HvEv", INVOICED | {"invoice": INV}),
+    "fee": ("txn_1MiN3gLkdIwHu7ixNCZvFdgA", INVOICED | {"kind": "fee", "invoice": INV}),
     "posting": (INV, INVOICED | {"kind": "invoice", "invoice": INV}),
     "correction": (CRC, INVOICED | {"kind": "credit_note", "invoice": INV}),
     "webhook": (f"whk_{ORD[4:]}", {}),

@@ -12,6 +12,7 @@ from canonical.states import (
     CORRECTION_TRANSITIONS,
     CUSTOMER_MERGE_TRANSITIONS,
     DELIVERY_TRANSITIONS,
+    DISPUTE_TRANSITIONS,
     DRIFT_TRANSITIONS,
     DUNNING_TRANSITIONS,
     MASS_CHANGE_TRANSITIONS,
@@ -39,6 +40,7 @@ DIAGRAMS = {
     "a webhook": mermaid(WEBHOOK_TRANSITIONS),
     "a delivery to a webhook": mermaid(DELIVERY_TRANSITIONS),
     "a period of usage": mermaid(USAGE_PERIOD_TRANSITIONS),
+    "a dispute": mermaid(DISPUTE_TRANSITIONS),
 }
 
 

@@ -3,7 +3,7 @@ Those of a channel are in its own folder."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
@@ -85,6 +85,15 @@ from canonical.deals import (
     RenewalDeal,
     RenewalLine,
     Suspension,
+)
+from canonical.disputes import (
+    Dispute,
+    DisputeAction,
+    DisputeFee,
+    DisputeRecord,
+    DisputeStep,
+    DisputeSummary,
+    Evidence,
 )
 from canonical.drift import Drift, DriftAcceptance
 from canonical.dunning import Dunning, DunningAction, DunningEntry, OpenInvoice, OpenInvoices
@@ -248,6 +257,28 @@ CREDITED = CorrectionRequest(
     reason="order_change",
 )
 NEW_CORRECTION = NewCorrection(key="one-seat", **msgspec.structs.asdict(CREDITED))
+TAKEN = DisputeFee("txn_1MiN3gLkdIwHu7ixNCZvFdgA", "du_1MtJUT2eZvKYlo2CNaw2HvEv", "DE01", Money(2000, "EUR"), DAY)
+DISPUTE = DisputeSummary(
+    TAKEN.dispute_id,
+    "open",
+    "stripe",
+    PAYMENT.invoice_id,
+    PAYMENT.id,
+    CUS,
+    CON,
+    "DE01",
+    "product not received",
+    answered=False,
+    reported_at=NOON,
+    updated_at=NOON,
+    correlation_id="cor_5f4dcc3b5aa765d61d8327deb882cf99",
+    amount=Money(11900, "EUR"),
+    opened_at=NOON,
+    respond_by=NOON + timedelta(days=20),
+    fees=(TAKEN,),
+    actions=("answer", "accept"),
+)
+EVIDENCE = Evidence("They have used it every day, and have asked for nothing.", "Seats of a subscription")
 SUMMARY = OrderSummary(ORD, "Beispiel GmbH – subscription", "active", "", CUS, NOON)
 POSTING = PostingStatus(
     "invoice",
@@ -508,6 +539,29 @@ SAMPLES: dict[Any, Any] = {
         PAYMENT,
         CREDIT_NOTE,
         REVERSAL,
+        TAKEN,
+        DISPUTE,
+        DisputeRecord(
+            **{name: getattr(DISPUTE, name) for name in DISPUTE.__struct_fields__},
+            history=(DisputeStep("reported", NOON), DisputeStep("open", NOON)),
+        ),
+        Dispute(
+            DISPUTE.id,
+            PAYMENT.invoice_id,
+            PAYMENT.id,
+            CUS,
+            CON,
+            "DE01",
+            "open",
+            Money(11900, "EUR"),
+            DISPUTE.reason,
+            NOON,
+            DISPUTE.respond_by,
+            answered=False,
+            fees=(TAKEN,),
+        ),
+        EVIDENCE,
+        DisputeAction("answer", "the customer has confirmed it", EVIDENCE),
         SUMMARY,
         POSTING,
         ORDER,

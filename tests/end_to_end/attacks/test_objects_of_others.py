@@ -17,6 +17,7 @@ import stripe
 from canonical.catalogue_sync import CatalogueSync
 from canonical.corrections import Correction
 from canonical.customer_merges import CustomerMergeSummary
+from canonical.disputes import DisputeSummary
 from canonical.drift import Drift
 from canonical.dunning import Dunning
 from canonical.ids import utc_now
@@ -51,6 +52,7 @@ BODIES: dict[str, object] = {
     "support_act_on_case": {"action": "retry"},
     "support_give_up_order": {"reason": "it is not ours"},
     "support_accept_drift": {"reason": "it is not ours"},
+    "support_act_on_dispute": {"action": "accept", "reason": "it is not ours"},
     "finance_decide_approval": {"decision": "approve"},
     **dict.fromkeys(("finance_preview_correction", "support_preview_correction"), WRITES_OFF),
     **dict.fromkeys(("finance_request_correction", "support_propose_correction"), WRITES_OFF | {"key": "theirs"}),
@@ -99,6 +101,7 @@ def target(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Ge
     ids["webhook_id"], ids["delivery_id"] = webhook(running)
     ids["merge_id"] = merged(running, account).id
     ids["dunning_id"] = owing(running, order).id
+    ids["dispute_id"] = disputed(running)
     ids["renewal_id"] = ending(running, order, tmp_path_factory.mktemp("governed")).id
     yield Target(order, event, case_id=running.cases_of(waiting.id)[0].id, **ids)
     running.children["process"].stop()
@@ -175,6 +178,17 @@ def owing(environment: Environment, order: Order) -> Dunning:
         return next(iter(found.items), None)
 
     return wait_until(look, 30, "what the contract owes")
+def disputed(environment: Environment) -> str:
+    """Let the bank of another customer of Nord's dispute a payment. Return the dispute."""
+    sale = environment.sale("Disputed of another", partner=NORD, payment_method="pm_card_createDispute")
+    _, deal = environment.sell(sale)
+    path = f"/support/v1/disputes?customer_id={environment.order_in(deal, 'active').customer_id}"
+
+    def look() -> str | None:
+        found: Page[DisputeSummary] = environment.channels.get("support-desk", path, Page[DisputeSummary])
+        return next((each.id for each in found.items), None)
+
+    return wait_until(look, 30, "the record of the dispute")
 
 
 def ending(environment: Environment, order: Order, folder: Path) -> Renewal:

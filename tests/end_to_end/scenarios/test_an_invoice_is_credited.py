@@ -83,12 +83,12 @@ def test_the_same_reported_again_is_booked_once(environment: Environment) -> Non
 
 
 def test_what_is_disputed_is_due_again_and_paid_when_the_dispute_is_won(environment: Environment) -> None:
-    sold = Sold(environment, "Disputed And Won", "pm_card_createDispute", postings=3)
+    sold = Sold(environment, "Disputed And Won", "pm_card_createDispute", postings=4)
     sold.agrees(119000, unexplained=119000)
     assert sold.open_cases() == ["payment_disputed"]
     (dispute,) = sold.stripe.disputes.list({"payment_intent": sold.intent()}).data
     url = f"{environment.sandbox.url('control')}/billing/disputes/{dispute.id}"
     httpx.post(url, json={"outcome": "won"}).raise_for_status()
-    sold.booked(4)
+    sold.booked(6)
     sold.agrees(0)
     assert sold.open_cases() == []

@@ -70,6 +70,9 @@ LATER = {
     "usage_records",
     "usage_voids",
     "usage_periods",
+    "disputes",
+    "dispute_steps",
+    "dispute_fees",
 }
 """Tables that version 0.1 did not have."""
 Contents = dict[str, list[dict[str, Any]]]

@@ -688,8 +688,8 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
             f"sales-app may now also call {OF_FINANCE}, finance_list_postings.",
         ),
         (
-            '"cases:act", "customers:read"]\nlegal',
-            '"cases:act"]\nlegal',
+            '"customers:read", "disputes:read", "disputes:act"]\nlegal',
+            '"disputes:read", "disputes:act"]\nlegal',
             "support-desk may no longer call support_get_customer.",
         ),
         (
