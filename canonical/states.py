@@ -1,6 +1,4 @@
 """The states of all that has some: a table each, which is checked at every change and drawn in the docs."""
-"""The states of orders, contracts, amendments, renewals, mass changes, catalogue syncs, drifts, merges of customers and
-disputes: a table each, which is checked at every change and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -266,6 +264,8 @@ USAGE_PERIOD_TRANSITIONS: dict[UsagePeriodState, frozenset[UsagePeriodState]] = 
     "blocked": frozenset({"open", "closed", "by_hand"}),
     "handed_over": frozenset(),
     "by_hand": frozenset(),
+}
+
 BilledDisputeState = Literal["inquired", "open", "answered", "won", "lost", "closed"]
 """What a dispute may be for billing."""
 DisputeState = Literal["reported", BilledDisputeState]
@@ -357,6 +357,8 @@ def check_delivery(present: DeliveryState, wanted: DeliveryState) -> None:
 def check_usage_period(present: UsagePeriodState, wanted: UsagePeriodState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a period of usage", USAGE_PERIOD_TRANSITIONS, present, wanted)
+
+
 def check_dispute(present: DisputeState, wanted: DisputeState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a dispute", DISPUTE_TRANSITIONS, present, wanted)

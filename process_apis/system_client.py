@@ -32,8 +32,8 @@ from canonical.deals import (
     RenewalDeal,
     Suspension,
 )
-from canonical.dunning import OpenInvoices
 from canonical.disputes import Dispute, DisputeFee, Evidence
+from canonical.dunning import OpenInvoices
 from canonical.parties import (
     Account,
     AccountSync,
@@ -260,6 +260,7 @@ class Platforms:
     def write_off_invoice(self, billing: str, end: InvoiceEnd) -> Invoice:
         path = f"/billing/v1/invoices/{_key(end.invoice_id)}/write-off?{_at(billing)}"
         return self._client.call("POST", path, Invoice, end)
+
     def dispute(self, billing: str, dispute_id: str) -> Dispute:
         return self._client.call("GET", f"/billing/v1/disputes/{_key(dispute_id)}?{_at(billing)}", Dispute)
 

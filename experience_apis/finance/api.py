@@ -20,15 +20,22 @@ from canonical.corrections import (
 from canonical.customer_merges import CustomerMerge, CustomerMergeSummary
 from canonical.disputes import DisputeRecord, DisputeSummary
 from canonical.orders import Page, PostingEntry, PostingState, PostingStatus
-from canonical.states import CorrectionState, CustomerMergeState
+from canonical.states import CorrectionState, CustomerMergeState, DisputeState
 from experience_apis import dunnings
-from canonical.states import CustomerMergeState, DisputeState
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, ForeignKey, Limit, OfCustomer, OfInvoice
-from policies.contract.parameters import CanonicalId, Cursor, ForeignKey, Limit, Moment, OfContract, OfCustomer
+from policies.contract.parameters import (
+    CanonicalId,
+    Cursor,
+    ForeignKey,
+    Limit,
+    Moment,
+    OfContract,
+    OfCustomer,
+    OfInvoice,
+)
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
 from policies.problems import NOT_ALLOWED_NOW, OUTSIDE_REGION
@@ -209,6 +216,9 @@ async def withdraw_correction(
 ) -> Response[bytes]:
     """Give up a correction that waits for an approval or for people. One that billing has is refused."""
     return await process.post(principal, f"corrections/{correction_id}/withdrawal", None)
+
+
+@operation(
     "finance_list_disputes",
     "GET",
     "/disputes",
@@ -261,7 +271,8 @@ routers = versioned(
         withdraw_correction,
         list_customer_merges,
         get_customer_merge,
+        list_disputes,
+        get_dispute,
         *dunnings.handlers("finance"),
     ],
-    [list_postings, decide_approval, list_customer_merges, get_customer_merge, list_disputes, get_dispute],
 )

@@ -17,19 +17,15 @@ from canonical.corrections import (
     CorrectionSummary,
     NewCorrection,
 )
+from canonical.disputes import DisputeAction, DisputeRecord, DisputeSummary
 from canonical.drift import Drift, DriftAcceptance
 from canonical.orders import Cancellation, CustomerOverview, Order, Page
-from canonical.states import CorrectionState, DriftState
+from canonical.states import CorrectionState, DisputeState, DriftState
 from canonical.usage import ContractUsage
 from experience_apis import dunnings
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
-from canonical.disputes import DisputeAction, DisputeRecord, DisputeSummary
-from canonical.drift import Drift, DriftAcceptance
-from canonical.orders import Cancellation, CustomerOverview, Order, Page
-from canonical.states import DisputeState, DriftState
-from experience_apis.process_client import Process
 from policies.business.disputes import ANSWER_TOO_LATE, DISPUTE_DECIDED, EVIDENCE_TOO_LARGE
 from policies.contract.operation import operation
 from policies.contract.parameters import (
@@ -39,10 +35,9 @@ from policies.contract.parameters import (
     Instance,
     Limit,
     Moment,
-    OfCustomer,
-    OfInvoice,
     OfContract,
     OfCustomer,
+    OfInvoice,
 )
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
@@ -343,6 +338,9 @@ async def get_usage(
 ) -> Response[bytes]:
     """Return what the meters of the contract say, in the periods that `as_of` is in, up to then."""
     return await process.get(principal, f"contracts/{contract_id}/usage", {"as_of": as_of})
+
+
+@operation(
     "support_list_disputes",
     "GET",
     "/disputes",

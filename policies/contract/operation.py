@@ -69,7 +69,6 @@ def operation(
 
     def declare(handler: Callable[..., Any]) -> HTTPRouteHandler:
         declared = Declaration(problems, asks_platforms, passes, links or {}, holds_secret, lines, streamed)
-        declared = Declaration(problems, asks_platforms, passes, links or {}, lines, streamed)
         responses = {} if answers is None else {succeeds: ResponseSpec(answers, generate_examples=False)}
         route = HTTPRouteHandler(
             path,

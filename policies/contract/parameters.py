@@ -26,6 +26,7 @@ OfCustomer = Annotated[
 ]
 OfInvoice = Annotated[
     str | None, QueryParameter(name="invoice_id", pattern=KEY, description="Only those of this invoice of billing")
+]
 OfContract = Annotated[
     str | None,
     QueryParameter(name="contract_id", pattern=rf"^{CANONICAL}\Z", description="Only those of this contract"),

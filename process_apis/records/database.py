@@ -598,6 +598,7 @@ usage_periods = sa.Table(
     sa.Column("next_attempt_at", sa.String(40), index=True),
     sa.Column("updated_at", sa.String(40), nullable=False),
     sa.UniqueConstraint("source", "starts_at"),
+)
 disputes = sa.Table(
     "disputes",
     metadata,

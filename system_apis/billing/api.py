@@ -12,8 +12,8 @@ from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
-from canonical.dunning import OpenInvoices
 from canonical.disputes import Dispute, Evidence
+from canonical.dunning import OpenInvoices
 from canonical.events import WebhookReceipt
 from canonical.parties import Customer, CustomerCopy, CustomerMatches, PlatformId
 from canonical.products import CatalogueProduct, PriceChange, ProductBatch, ProductMatches
@@ -404,6 +404,8 @@ async def write_off_invoice(
     names_the_same(invoice_id, data.invoice_id, "invoice_id")
     with record_of(data.legal_entity):
         return await billings.named(instance).write_off_invoice(data)
+
+
 @operation("get_billing_dispute", "GET", "/disputes/{dispute_id:str}", summary="Read a dispute with what it has cost")
 async def get_billing_dispute(
     billings: NamedDependency[Instances[Billing]], dispute_id: ForeignKey, instance: Instance = None

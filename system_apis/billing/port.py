@@ -11,8 +11,8 @@ from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal
-from canonical.dunning import OpenInvoices
 from canonical.disputes import Dispute, Evidence
+from canonical.dunning import OpenInvoices
 from canonical.events import Event
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
@@ -180,6 +180,8 @@ class Billing(Protocol):
     async def write_off_invoice(self, end: InvoiceEnd) -> Invoice:
         """Let an open invoice be uncollectible, and return it. One that is uncollectible stays so. Raises `Rejected`
         for any other."""
+        ...
+
     async def dispute(self, dispute_id: str) -> Dispute:
         """Return a dispute as it is now, with what it has cost. Raises `Rejected` when it is about no payment of an
         invoice of ours."""

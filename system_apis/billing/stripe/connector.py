@@ -13,8 +13,8 @@ from canonical.amendments import BillingPreview, ContractChange
 from canonical.billing import Contract, Invoice
 from canonical.corrections import Correctable, CreditOrder, InvoiceEnd, Refund, RefundOrder
 from canonical.credits import CreditNote, PaymentReversal, ReversalKind
-from canonical.dunning import OpenInvoices
 from canonical.disputes import Dispute, Evidence
+from canonical.dunning import OpenInvoices
 from canonical.events import (
     BILLED_CUSTOMER_CHANGED,
     COLLECTION_CHANGED,
@@ -65,7 +65,6 @@ NOT_SEARCHED_YET = timedelta(minutes=2)
 """How long a customer may be there before a search finds it, with as much again to spare."""
 OF_CUSTOMER = (BILLED_CUSTOMER_CHANGED, MEANS_ATTACHED)
 OF_SUBSCRIPTION = (COLLECTION_CHANGED, CONTRACT_ENDED)
-DISPUTES = (DISPUTE_OPENED, DISPUTE_CLOSED)
 DISPUTES = (DISPUTE_OPENED, DISPUTE_CHANGED, DISPUTE_CLOSED)
 CREDITS = (CREDIT_NOTE_ISSUED, CREDIT_NOTE_VOIDED, PAYMENT_REVERSED, PAYMENT_REINSTATED, *DISPUTES)
 REVERSALS = ("refund", "dispute")

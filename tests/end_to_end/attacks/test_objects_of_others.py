@@ -178,6 +178,8 @@ def owing(environment: Environment, order: Order) -> Dunning:
         return next(iter(found.items), None)
 
     return wait_until(look, 30, "what the contract owes")
+
+
 def disputed(environment: Environment) -> str:
     """Let the bank of another customer of Nord's dispute a payment. Return the dispute."""
     sale = environment.sale("Disputed of another", partner=NORD, payment_method="pm_card_createDispute")

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0030"
-down_revision = "0025"
+down_revision = "0029"
 works_with_former = False
 """It only adds. But code before it makes no record of a dispute that it hears of."""
 
