@@ -257,6 +257,7 @@ class LineageReader:
             )
             found = self._connection.execute(asked.order_by(corrections.c.seq).limit(MOST_ROWS))
             rows.corrections |= {row.id: row for row in found}
+        if not self._is_partner:
             debts = sa.select(dunnings).where(dunnings.c.order_id.in_(set(rows.orders)), self._visible(dunnings))
             found = self._connection.execute(
                 debts.where(dunnings.c.times > 0).order_by(dunnings.c.seq).limit(MOST_ROWS)

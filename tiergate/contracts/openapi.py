@@ -149,7 +149,7 @@ def _document(app: Litestar, catalogue: Catalogue, name: str, version: str, as_o
         },
         "security": _security(api, None),
     }
-    if name == partner_webhooks.API and as_of is None:
+    if partner_webhooks.MADE_BY in routes:
         made["webhooks"] = partner_webhooks.webhooks(catalogue)
     made = _renamed(made)
     taken = [each for route in routes.values() for each in (route.takes, route.declared.lines) if each is not None]

@@ -15,7 +15,8 @@ from tiergate.contracts.examples import EVT, NOON
 
 Json = dict[str, Any]
 API = "partners"
-"""Whose contract has them, in the newest version."""
+MADE_BY = "partners_create_webhook"
+"""The operation without which a version of the API has none."""
 HEADERS = {
     "webhook-id": ("The same each time that this event is sent", {"type": "string"}, EVT),
     "webhook-timestamp": ("The seconds since 1970 of this attempt", {"type": "string"}, str(int(NOON.timestamp()))),
