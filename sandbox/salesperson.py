@@ -85,10 +85,10 @@ def open_deal(crm: Crm, sale: Sale, today: date, account_id: str | None = None) 
     )
     for order, line in enumerate(sale.lines):
         entries = crm.query(
-            "SELECT Id, UnitPrice, CurrencyIsoCode FROM PricebookEntry "
+            f"SELECT Id, UnitPrice{', CurrencyIsoCode' if crm.multi_currency else ''} FROM PricebookEntry "
             f"WHERE Product2.ProductCode = '{line.code}' AND Pricebook2Id = '{price_list}'"
         )
-        entry = next((each for each in entries if each["CurrencyIsoCode"] == sale.currency), entries[0])
+        entry = next((each for each in entries if each.get("CurrencyIsoCode") == sale.currency), entries[0])
         price = entry["UnitPrice"] if line.unit_price is None else line.unit_price
         crm.create(
             "OpportunityLineItem",

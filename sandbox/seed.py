@@ -37,6 +37,11 @@ class Crm:
         token = self._http.post("/services/oauth2/token", data=form).raise_for_status().json()["access_token"]
         self._http.headers["authorization"] = f"Bearer {token}"
 
+    @property
+    def multi_currency(self) -> bool:
+        """Return whether records of the org name their currency."""
+        return self._dialect.multi_currency
+
     def create(self, sobject: str, **fields: Any) -> str:
         answer = self._http.post(f"/services/data/v66.0/sobjects/{sobject}", json=self._dialect.fields(fields))
         return str(answer.raise_for_status().json()["id"])
