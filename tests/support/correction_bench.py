@@ -144,7 +144,7 @@ class Books:
         return self.posting(note.id)
 
     def _take_off(self, note: CreditNote, off: int) -> None:
-        if off > self.due[note.invoice_id]:
+        if off > max(self.due[note.invoice_id], 0):  # more than the whole may have come in
             reason = f"{note.id} takes {off} off {note.invoice_id}, of which {self.due[note.invoice_id]} is due"
             raise Rejected("erp", reason, field="off_due")
         self.due[note.invoice_id] -= off

@@ -95,7 +95,7 @@ class Credits:
     def _check_due(note: CreditNote, off: Money, invoice: Row) -> None:
         """Raise `Rejected` when less is due of an invoice than a credit note takes off."""
         balance = mapping.posting(invoice).balance
-        if off.amount > balance.amount:
+        if off.amount > max(balance.amount, 0):  # more than all of it may have come in
             reason = f"{note.number} takes {off} off {invoice['number']}, of which {balance} is due"
             raise Rejected("erp", reason, field="off_due")
 
