@@ -463,7 +463,8 @@ class ContractChanges:
         await known.learn(lines)
         key = f"{change.id}:preview" if not place else f"{change.id}:preview.{place + 1}"
         named = source | {"id": key, "parent": {"subscription_details": {"metadata": metadata}}}
-        invoice = invoices.invoice(named, lines, [], known.rates, known.terms, self._timezone)
+        nobodys = [each | {"id": ""} for each in lines]  # those of a preview are good for nothing
+        invoice = invoices.invoice(named, nobodys, [], known.rates, known.terms, self._timezone)
         return InvoicePreview(invoice, tuple(previews.charged_part(each, sold) for each in lines))
 
     async def _lines(self, source: Row) -> list[Row]:
