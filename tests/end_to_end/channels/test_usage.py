@@ -67,7 +67,7 @@ def used(partner: Partner, order: Order) -> tuple[str, int]:
 def after_a_second(partner: Partner, order: Order, records: int) -> str:
     """Return the quantity once all records count, which they do a second later."""
     return wait_until(
-        lambda: next((q for q, n in [used(partner, order)] if n == records), ""), 10, f"{records} records"
+        lambda: next((q for q, n in [used(partner, order)] if n == records), ""), 60, f"{records} records"
     )
 
 
