@@ -1,4 +1,5 @@
-"""What comes after the first deal, in virtual time: more seats, a renewal at higher prices, fewer seats."""
+"""What comes after the first deal, in virtual time: more seats, a renewal at higher prices, a card that is declined, a
+credit note, fewer seats."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from canonical.cases import Case
 from canonical.orders import Order, Page, PostingStatus
 from canonical.states import AmendmentState
 from tiergate.dev.channels import Channels, DemoFailed
+from tiergate.dev.money_back_and_forth import CustomersMoney
 from tiergate.dev.platform_views import PlatformViews, plan_of, platform_views, systems_table
 from tiergate.dev.sandbox import Sandbox
 
@@ -59,9 +61,20 @@ class ContractLife:
         next_year = datetime.combine(first, began.timetz())
         self._pass(next_year - BEFORE_A_TERM - began - MID_TERM)
         self._carried_out(renewal)
+        money = CustomersMoney(self._console, self._sandbox, self._channels, self._order)
+        money.bank_says("insufficient_funds")
         self._pass(BEFORE_A_TERM + timedelta(hours=1))
-        self._console.print("\n[bold]The first invoice of the new term[/]")
-        self._show(self._posted(lambda each: each.invoice_id not in self._known))
+        self._console.print("\n[bold]The card is declined for the first invoice of the new term[/]")
+        owing = money.dunning("past_due")
+        money.show_overdue(owing)
+        money.bank_says(None)
+        self._pass(money.until_next_attempt(owing) + timedelta(hours=1))
+        money.dunning("recovered")
+        money.show_recovered()
+        renewed = self._posted(lambda each: each.invoice_id not in self._known)
+        self._show(renewed)
+        self._console.print("\n[bold]Two seats of it are credited[/]")
+        money.credit(renewed, "SEAT", 2)
         self._change("Seats 40 → 30, with a credit", [quantity | {"quantity": "30"}])
 
     def _pass(self, span: timedelta) -> None:
@@ -69,7 +82,8 @@ class ContractLife:
         url = f"{self._sandbox.url('control')}/clock"
         answer = httpx.post(url, json={"seconds": span.total_seconds()}, timeout=30).raise_for_status()
         now = datetime.fromisoformat(answer.json()["now"])
-        self._console.print(f"\n[bold]{span.days} days later[/], on {now:%-d %B %Y}:")
+        later = "A day" if span.days == 1 else f"{span.days} days"
+        self._console.print(f"\n[bold]{later} later[/], on {now:%-d %B %Y}:")
 
     def _change(self, title: str, actions: list[dict[str, Any]]) -> None:
         """Ask for a change, and show what came of it."""

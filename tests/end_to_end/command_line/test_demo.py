@@ -89,9 +89,11 @@ def test_the_demo_stays_up_with_calls_that_work_and_the_next_begins_anew_with_on
     assert [(each.command, answer) for each, answer in taken if not tour.is_in(each.shown, answer)] == []
     assert len(answers) == 4
     assert json.loads(answers[0])["state"] == "active"
-    assert [each["state"] for each in json.loads(answers[1])["items"]] == ["posted"] * 10
+    assert [each["state"] for each in json.loads(answers[1])["items"]] == ["posted"] * 12
     assert [(each["kind"], each["state"]) for each in json.loads(answers[2])["items"]] == [
-        ("amendment_approval", "resolved")
+        ("amendment_approval", "resolved"),
+        ("correction_approval", "resolved"),
+        ("payment_overdue", "resolved"),
     ]
     assert json.loads(answers[3])["customer"]["name"] == "Nordwind Logistik GmbH"
 
