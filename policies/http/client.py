@@ -55,7 +55,7 @@ class HttpResponse:
             return min(float(asked), LONGEST_PAUSE)
         try:
             wait = parsedate_to_datetime(asked) - parsedate_to_datetime(self._header(b"date"))
-        except (ValueError, TypeError):  # no date, or one of the two with no time zone
+        except (ValueError, TypeError, OverflowError):  # no date, one with no time zone, or a year of 20 digits
             return None
         return min(max(wait.total_seconds(), 0.0), LONGEST_PAUSE)
 

@@ -69,6 +69,8 @@ def test_json_of_the_shape_that_was_asked_for_is_the_answer() -> None:
         ("-1", None),
         ("inf", None),
         ("soon", None),
+        ("Sun, 01 Mar 99999999999999999999 12:00:00 GMT", None),
+        ("Sun, 01 Mar 2026 12:00:00 +99999999999999999999", None),
         ("", None),
     ],
 )
