@@ -1,6 +1,7 @@
 """Webhooks: partners are sent the events of their customers' records.
 
-`routes` are what partners call, `delivering` sends, `plan` says when again, and `secrets` makes what signs. The records
+`routes` are what partners call, `delivering` sends, `places` says how many at once and `plan` when again, and `secrets`
+makes what signs. The records
 are in `records/webhooks.py`, `records/webhook_deliveries.py`, and in `records/webhook_fanout.py`, which says who gets
 an event.
 """

@@ -1,15 +1,15 @@
 """Delivers events to webhooks, beside all else that the process layer does.
 
-What is due is claimed and sent, so many at once of each webhook and so many of all: a slow one has its own places, and
-keeps nobody else waiting. A claim ends by itself, so that what a dead process had in hand is sent again by another one:
-at least once, and never lost.
+What is due is claimed and sent, as far as `places` go: who is slow has places of its own, and keeps nobody else
+waiting. A claim ends by itself, so that what a dead process had in hand is sent again by another one: at least once,
+and never lost. Each delivery has a task of its own, so that none ends another, whatever ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -23,11 +23,10 @@ from canonical.cases import CaseKind, Finding
 from canonical.ids import derived
 from canonical.partner_events import PartnerEvent, body, event_type
 from canonical.webhooks import WebhookTestResult
-from policies.background import rest
+from policies.background import note_rest
 from policies.business.events import EVENTS
 from policies.identity.webhook_signature import signed_headers
 from policies.outbound.webhook_sender import WebhookResult
-from policies.store.documents import StoreAway
 from process_apis.records import webhook_deliveries as log
 from process_apis.records import webhooks as records
 from process_apis.records.database import webhook_deliveries, webhooks, writing
@@ -36,28 +35,27 @@ from process_apis.records.webhook_fanout import covers, partner_of
 from process_apis.records.webhooks import live_keys
 from process_apis.runtime.agenda import Agenda
 from process_apis.runtime.context import WorkflowContext
+from process_apis.webhooks.places import Places
 from process_apis.webhooks.plan import delay, failing_since, is_over
 from process_apis.webhooks.secrets import WebhookSecrets
 
 KIND: CaseKind = "webhook_stopped"
-AT_ONCE = 32
-"""Deliveries that one process sends at once."""
-AT_ONCE_OF_ONE = 4
-"""Those of one webhook among them."""
 PACE = 1.0
-"""Seconds from one look at what is due to the next."""
+"""Seconds from one look at what is due to the next, unless a place is free sooner for which something may wait."""
 TESTED = "webhook.tested.v1"
 """The type of the event that tests a webhook."""
 ROW = sa.select(webhooks).where(webhooks.c.id == sa.bindparam("of"))
 LOCKED = ROW.with_for_update()
+CLIENTS = sa.select(webhooks.c.id, webhooks.c.client).where(webhooks.c.id.in_(sa.bindparam("ids", expanding=True)))
 logger = structlog.get_logger("tiergate.webhooks")
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """A delivery that this process sends, as it was when it was claimed, and the number of the run."""
+    """A delivery that this process sends, as it was when it was claimed, the number of the run, and the partner."""
 
     row: sa.Row[Any]
     run: int
+    client: str
 
 
 class Delivering:
@@ -70,42 +68,72 @@ class Delivering:
         self._deliveries = deliveries
         self._secrets = secrets
         self._agenda = Agenda(context, webhook_deliveries, only=webhook_deliveries.c.state == "pending")
-        self._running = Counter[str]()
-        """How many are sent now, by the webhook."""
+        self._places = Places()
+        self._freed = asyncio.Event()
+        """Whether a place was left for which something may wait."""
 
     async def deliver(self) -> None:
         """Send what is due, for as long as the layer runs."""
         async with asyncio.TaskGroup() as sending:
             while True:
+                self._freed.clear()
                 try:
                     await self.begin_due(sending)
                 except SQLAlchemyError as error:
                     logger.warning("what is due cannot be read, it is looked for again", reason=type(error).__name__)
-                await rest(PACE)
+                    self._freed.clear()
+                note_rest(PACE)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._freed.wait(), PACE)
 
     async def begin_due(self, sending: asyncio.TaskGroup) -> int:
         """Begin to send what is due, as far as there is room. Return how many were begun."""
         begun = 0
-        while room := max(AT_ONCE - self._running.total(), 0):
-            claimed = await asyncio.to_thread(self._claim, room, dict(self._running))
+        while self._places.room:
+            claimed = await asyncio.to_thread(self._claim, self._places.copy())
             for each in claimed:
-                self._running[each.row.webhook_id] += 1
-                sending.create_task(self._send(each))
+                self._places.take(each.row.webhook_id, each.client)
+                sending.create_task(self._send_apart(each))
             begun += len(claimed)
             if not claimed:
                 break
         return begun
 
-    def _claim(self, room: int, running: Mapping[str, int]) -> list[Claimed]:
-        """Claim what is due, of no webhook more than it has places left."""
-        full = [each for each, count in running.items() if count >= AT_ONCE_OF_ONE]
-        taken = Counter(running)
+    def _claim(self, places: Places) -> list[Claimed]:
+        """Claim what is due, as far as there are places for it."""
+        of = webhook_deliveries.c.webhook_id
+        of_full_clients = sa.select(webhooks.c.id).where(webhooks.c.client.in_(places.full_clients))
+        due = self._agenda.due(places.room, of.not_in(places.full_webhooks), of.not_in(of_full_clients))
+        clients = self._clients_of(due)
         claimed: list[Claimed] = []
-        for row in self._agenda.due(room, webhook_deliveries.c.webhook_id.not_in(full)):
-            if taken[row.webhook_id] < AT_ONCE_OF_ONE and (run := self._agenda.claim(row)) is not None:
-                taken[row.webhook_id] += 1
-                claimed.append(Claimed(row, run))
+        for row in due:
+            client = clients.get(row.webhook_id, "")
+            if places.has_one(row.webhook_id, client) and (run := self._agenda.claim(row)) is not None:
+                places.take(row.webhook_id, client)
+                claimed.append(Claimed(row, run, client))
         return claimed
+
+    def _clients_of(self, due: Sequence[sa.Row[Any]]) -> dict[str, str]:
+        """Return the partners of deliveries, by their webhooks."""
+        if not due:
+            return {}
+        with self._context.database.connect() as connection:
+            found = connection.execute(CLIENTS, {"ids": list({row.webhook_id for row in due})}).all()
+        return {row.id: row.client for row in found}
+
+    async def _send_apart(self, claimed: Claimed) -> None:
+        """Send one delivery in a task of its own. What ends that by a fault of ours is a failed attempt, so that the
+        delivery comes to its end: it neither ends the others nor comes back for ever."""
+        task = asyncio.create_task(self._send(claimed))
+        try:
+            await asyncio.wait({task})
+            if not task.cancelled() and (fault := task.exception()) is not None:
+                await self._note_fault(claimed, fault)
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            if self._places.leave(claimed.row.webhook_id, claimed.client):
+                self._freed.set()
 
     async def _send(self, claimed: Claimed) -> None:
         """Send one delivery. What cannot be read or noted down now is claimed again when this claim is over."""
@@ -116,12 +144,8 @@ class Delivering:
                 url, headers = signed
                 result = await self._context.webhooks.sender.send(url, row.body, headers)
                 await asyncio.to_thread(self.settle, claimed, result)
-        except (SQLAlchemyError, StoreAway) as error:
+        except (SQLAlchemyError, OSError) as error:
             logger.warning("a delivery is sent again later", delivery=row.id, reason=type(error).__name__)
-        finally:
-            self._running[row.webhook_id] -= 1
-            if not self._running[row.webhook_id]:
-                del self._running[row.webhook_id]
 
     def _signed(self, claimed: Claimed) -> tuple[str, dict[str, str]] | None:
         """Return where a delivery goes, and the headers that sign it; None for one that is not sent."""
@@ -177,6 +201,21 @@ class Delivering:
                 connection.execute(webhooks.update().where(webhooks.c.id == webhook.id).values(**healthy))
             else:
                 self._note_failure(connection, webhook, result, now)
+
+    async def _note_fault(self, claimed: Claimed, fault: BaseException) -> None:
+        """Keep that a fault of ours has ended an attempt. The webhook is not to blame, and does not fail by it."""
+        logger.error("a delivery has ended by a fault", delivery=claimed.row.id, exc_info=fault)
+        result = WebhookResult(None, 0, f"a fault of ours ({type(fault).__name__})")
+        try:
+            await asyncio.to_thread(self._settle_fault, claimed, result)
+        except SQLAlchemyError as error:
+            logger.warning("a delivery is sent again later", delivery=claimed.row.id, reason=type(error).__name__)
+
+    def _settle_fault(self, claimed: Claimed, result: WebhookResult) -> None:
+        with writing(self._context.database) as connection:
+            row = self._deliveries.note(connection, claimed.row, claimed.run, result)
+            if row is not None:
+                self._advance(connection, row, result, self._context.clock())
 
     def _advance(self, connection: sa.Connection, row: sa.Row[Any], result: WebhookResult, now: datetime) -> None:
         if result.is_delivered:

@@ -8,7 +8,7 @@ import secrets
 from base64 import b64encode
 from functools import partial
 
-from policies.store.documents import Document
+from policies.store.documents import Document, StoreAway
 
 BYTES = 32
 """Of the key, and of each secret (Standard Webhooks specification, "Signature scheme": 24 to 64)."""
@@ -32,7 +32,10 @@ class WebhookSecrets:
             fresh = secrets.token_hex(BYTES).encode()
             self._key.change(partial(_unless_there, fresh))
             found = self._key.read()
-        return bytes.fromhex(found.decode())
+        try:
+            return bytes.fromhex(found.decode())
+        except ValueError as error:  # half a file, or another one: with a new key all would be signed wrongly
+            raise StoreAway("the key of webhooks is no key: restore webhook.key from a backup") from error
 
 
 def _unless_there(fresh: bytes, found: bytes) -> bytes:

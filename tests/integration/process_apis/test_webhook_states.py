@@ -20,6 +20,7 @@ from policies.problems import ProblemError
 from process_apis.records.database import events, webhook_deliveries
 from process_apis.records.webhooks import live_keys
 from process_apis.webhooks.delivering import KIND
+from process_apis.webhooks.places import Places
 from process_apis.webhooks.plan import DELAYS
 from tests.support.process_context import TestClock, context_over
 from tests.support.webhook_bench import PARTNER, WebhookBench, partner_server
@@ -111,7 +112,7 @@ class WebhookLife(RuleBasedStateMachine):
     @rule()
     def die_with_work_in_hand(self) -> None:
         """Claim what is due and do nothing with it, as a process that is killed before it sends."""
-        self.bench.delivering._claim(3, {})  # pyright: ignore[reportPrivateUsage]
+        self.bench.delivering._claim(Places())  # pyright: ignore[reportPrivateUsage]
         self.bench.delivering = self.bench.restarted()
 
     # ---- what is always so

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Generator
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 
 import pytest
 import sqlalchemy as sa
@@ -19,12 +20,13 @@ from canonical.webhooks import NewWebhook, NewWebhookSecret, ResendRequest, Webh
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import SHIPPED
 from policies.problems import ProblemError
-from process_apis.records.database import events, metadata, webhook_deliveries
+from process_apis.records.database import events, metadata, webhook_deliveries, webhooks
 from process_apis.records.webhooks import MOST, MOST_KEYS, SHOWN_FOR, kept_keys
 from process_apis.retention import Retention, RetentionDays
 from process_apis.runtime.context import WorkflowContext
 from process_apis.webhooks import act
-from process_apis.webhooks.delivering import AT_ONCE_OF_ONE, KIND
+from process_apis.webhooks.delivering import KIND, PACE
+from process_apis.webhooks.places import AT_ONCE_OF_CLIENT, AT_ONCE_OF_ONE
 from process_apis.webhooks.plan import DELAYS, STOPPED_AFTER
 from tests.support.process_context import SOMEBODY, TestClock, at_once
 from tests.support.webhook_bench import (
@@ -278,6 +280,94 @@ def test_a_slow_webhook_keeps_no_other_waiting(bench: WebhookBench, server: Part
     assert asyncio.run(act()) == AT_ONCE_OF_ONE + 1
     bench.deliver()
     assert {each.state for each in bench.log(slow.id)} == {"delivered"}
+
+
+def test_a_partner_whose_webhooks_are_all_slow_keeps_no_other_partner_waiting(
+    bench: WebhookBench, server: PartnerServer
+) -> None:
+    for each in range(MOST):
+        bench.webhook(f"/slow/{each}", str(each))
+    bench.happen()
+    bench.happen()
+    bench.customer(OTHER, "reseller-sued")
+    wanted = NewWebhook(f"{server.url}/fast", ("order.received.v1",), key="key")
+    other = bench.records.create(wanted, SUED, "cor_1")
+    bench.happen(OTHER, "reseller-sued")
+
+    async def act() -> int:
+        async with asyncio.TaskGroup() as sending:
+            begun = await bench.delivering.begin_due(sending)
+            await asyncio.to_thread(eventually, lambda: bench.log(other.id)[0].state == "delivered")
+            server.may_go_on.set()
+        return begun
+
+    assert asyncio.run(act()) == AT_ONCE_OF_CLIENT + 1
+    assert bench.deliver() == 2 * MOST - AT_ONCE_OF_CLIENT
+
+
+def test_what_waits_for_a_place_is_sent_as_soon_as_one_is_free(bench: WebhookBench, server: PartnerServer) -> None:
+    webhook = bench.webhook()
+    for _ in range(10 * AT_ONCE_OF_ONE):
+        bench.happen()
+
+    async def act() -> float:
+        began = monotonic()
+        delivering = asyncio.create_task(bench.delivering.deliver())
+        await asyncio.to_thread(eventually, lambda: len(server.got) == 10 * AT_ONCE_OF_ONE)
+        took = monotonic() - began
+        await asyncio.to_thread(eventually, lambda: not bench.now(webhook.id).waiting)
+        delivering.cancel()
+        await asyncio.wait({delivering})
+        return took
+
+    assert asyncio.run(act()) < 5 * PACE
+
+
+def test_a_fault_of_ours_ends_no_other_delivery_and_is_an_attempt_that_comes_to_an_end(
+    bench: WebhookBench, server: PartnerServer
+) -> None:
+    bad = bench.webhook("/bad", "a")
+    good = bench.webhook("/good", "b")
+    bench.happen()
+    with bench.context.database.begin() as connection:
+        broken = webhooks.update().where(webhooks.c.id == bad.id).values(signing_keys=b"no keys")
+        connection.execute(broken)
+    for seconds in (0.0, *DELAYS):
+        bench.clock.move(seconds)
+        bench.deliver()
+
+    with bench.context.database.begin() as connection:
+        mended = webhooks.update().where(webhooks.c.id == bad.id).values(signing_keys=b"[]")
+        connection.execute(mended)
+    assert [each.state for each in bench.log(good.id)] == ["delivered"]
+    (delivery,) = bench.log(bad.id)
+    assert (delivery.state, len(delivery.attempts)) == ("failed", 1 + len(DELAYS))
+    assert delivery.attempts[0].reason.startswith("a fault of ours")
+    assert (bench.now(bad.id).state, bench.now(bad.id).failing_since) == ("active", None)
+    assert {each.path for each in server.got} == {"/good"}
+
+
+def test_a_key_that_cannot_be_read_leaves_a_delivery_that_is_sent_when_it_can(
+    bench: WebhookBench, server: PartnerServer
+) -> None:
+    webhook = bench.webhook()
+    bench.happen()
+    bench.context.webhooks.key.change(lambda _: b"half a f")
+    assert (bench.deliver(), bench.log(webhook.id)[0].attempts) == (1, ())
+
+    bench.context.webhooks.key.change(lambda _: b"00" * 32)
+    bench.clock.move(bench.context.retry_policy.stalled_after)
+    assert (bench.deliver(), len(server.got)) == (1, 1)
+
+
+def test_a_pause_that_is_no_time_is_an_answer_like_any_other(bench: WebhookBench, server: PartnerServer) -> None:
+    webhook = bench.webhook()
+    bench.happen()
+    server.statuses, server.headers = [503], {"retry-after": "Sun, 01 Mar 99999999999999999999 12:00:00 GMT"}
+    bench.deliver()
+
+    (delivery,) = bench.log(webhook.id)
+    assert (delivery.state, delivery.attempts[0].status) == ("pending", 503)
 
 
 def test_a_process_that_dies_while_it_sends_leaves_a_delivery_that_is_sent_again(
