@@ -122,7 +122,11 @@ def test_nothing_is_reached_from_outside_but_nginx() -> None:
 
     assert {name for name, each in services.items() if "ports" in each} == {"nginx"}
     assert {name for name, each in networks.items() if each != {"internal": True}} == {"outside"}
-    assert {name for name, each in services.items() if "outside" in each["networks"]} == {"nginx", "system"}
+    assert {name for name, each in services.items() if "outside" in each["networks"]} == {
+        "nginx",
+        "system",  # to the platforms
+        "process",  # to the webhooks of partners
+    }
 
 
 def test_what_a_service_names_is_declared() -> None:
