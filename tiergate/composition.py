@@ -444,7 +444,10 @@ def process_context(
         residency(settings, live_catalogue),
         live_catalogue,
         WebhookMeans(
-            WebhookSender(outbound_addresses(settings)), shared.webhook_key(), randomness.SystemRandom().random
+            WebhookSender(outbound_addresses(settings)),
+            shared.webhook_key(),
+            randomness.SystemRandom().random,
+            randomness.token_hex,
         ),
         RetryPolicy(pause=own.pause, max_delay=own.longest_pause, delivery=own.delivery),
         ErasedPeople(shared.erased_people()),

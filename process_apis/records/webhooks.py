@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -53,13 +53,17 @@ MISS = (
 
 class KeptKey(msgspec.Struct, frozen=True):
     """What a secret is made of, together with the key of the deployment: neither makes it alone. It signs until
-    `signs_until` (UTC), as long as there is no newer one if None."""
+    `signs_until` (UTC), as long as there is no newer one if None. The `salt` is random: a name that is used again,
+    after its secret was removed, makes another one."""
 
     name: str
+    salt: str
     created_at: datetime
     signs_until: datetime | None = None
 
 
+OFF = WebhookChange(state="disabled")
+"""The change that switches a webhook off, and nothing else."""
 EVENTS: dict[tuple[WebhookState, WebhookState], str] = {
     ("active", "stopped"): WEBHOOK_STOPPED,
     ("stopped", "active"): WEBHOOK_RESUMED,
@@ -71,9 +75,11 @@ KEYS = msgspec.json.Decoder(tuple[KeptKey, ...])
 class Webhooks:
     """The table of webhooks."""
 
-    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+    def __init__(self, engine: sa.Engine, clock: Clock, salt: Callable[[], str]) -> None:
+        """`salt` returns a random text, each time another one."""
         self._engine = engine
         self._clock = clock
+        self._salt = salt
 
     # ---- writing
 
@@ -97,16 +103,16 @@ class Webhooks:
         new = values | {
             "state": state,
             "since": now.isoformat(),
-            "signing_keys": msgspec.json.encode((KeptKey(wanted.key, now),)),
+            "signing_keys": msgspec.json.encode((KeptKey(wanted.key, self._salt(), now),)),
             "correlation_id": correlation_id,
             "created_at": now.isoformat(),
             "updated_at": now.isoformat(),
         }
         with writing(self._engine) as connection:
-            # locked, so that of two who make the last one the second counts the first
-            known = connection.scalars(OF_CLIENT.with_for_update(), {"of": principal.partner}).all()
+            _one_at_a_time(connection, principal.partner)
+            known = connection.scalars(OF_CLIENT, {"of": principal.partner}).all()
             if values["id"] not in known:
-                if len(connection.scalars(OF_CLIENT, {"of": principal.partner}).all()) >= MOST:
+                if len(known) >= MOST:
                     detail = f"You have {MOST} webhooks, which is as many as there can be: delete one, or change one."
                     raise ProblemError(NOT_ALLOWED_NOW, detail)
                 insert_once(connection, webhooks, new)
@@ -117,8 +123,8 @@ class Webhooks:
         return row
 
     def change(self, webhook_id: str, wanted: WebhookChange, principal: Principal) -> sa.Row[Any]:
-        """Change what is said of a webhook. Its `url` was checked. Raises `ProblemError` (404) for none of the
-        caller's, `IllegalTransition` for a state that does not follow."""
+        """Change what is said of a webhook. Its `url` was checked. `OFF` is for each token of its partner. Raises
+        `ProblemError` (404) for none of the caller's, `IllegalTransition` for a state that does not follow."""
         found = {
             "url": wanted.url,
             "description": wanted.description,
@@ -126,7 +132,8 @@ class Webhooks:
             "customer_ids": None if wanted.customer_ids is None else _words(wanted.customer_ids),
         }
         with writing(self._engine) as connection:
-            row = self._locked(connection, webhook_id, principal)
+            who = owned_by(principal) if wanted == OFF else seen_by(principal)
+            row = _locked(connection, webhook_id, who)
             now = self._clock().isoformat()
             changes = {name: value for name, value in found.items() if value is not None}
             row = connection.execute(CHANGE, {"of": row.id, "updated_at": now} | changes).one()
@@ -136,7 +143,7 @@ class Webhooks:
         """Remove a webhook with all that was delivered to it, and return it as it was. Raises as `change` does."""
         deliveries = webhook_deliveries.c.webhook_id == webhook_id
         with writing(self._engine) as connection:
-            shown = _shown(connection, [self._locked(connection, webhook_id, principal)], self._clock())
+            shown = _shown(connection, [_locked(connection, webhook_id, owned_by(principal))], self._clock())
             of_it = sa.select(webhook_deliveries.c.id).where(deliveries)
             connection.execute(webhook_attempts.delete().where(webhook_attempts.c.delivery_id.in_(of_it)))
             connection.execute(webhook_deliveries.delete().where(deliveries))
@@ -147,7 +154,7 @@ class Webhooks:
         """Have a new secret sign, and the present ones as long as they may overlap with it. The same key again changes
         nothing. Raises `ProblemError`: 404 as `change` does, 409 for a secret that was made too long ago."""
         with writing(self._engine) as connection:
-            row = self._locked(connection, webhook_id, principal)
+            row = _locked(connection, webhook_id, owned_by(principal))
             now = self._clock()
             if any(each.name == wanted.key for each in kept_keys(row)):
                 if not self._is_shown(row, wanted.key):
@@ -160,7 +167,7 @@ class Webhooks:
                 for each in live_keys(row, now)
             ]
             keys = [each for each in former if wanted.overlap_hours][-(MOST_KEYS - 1) :]
-            changes = {"signing_keys": msgspec.json.encode((*keys, KeptKey(wanted.key, now)))}
+            changes = {"signing_keys": msgspec.json.encode((*keys, KeptKey(wanted.key, self._salt(), now)))}
             return connection.execute(CHANGE, {"of": row.id, "updated_at": now.isoformat()} | changes).one()
 
     def resume(self, webhook_id: str) -> bool:
@@ -193,9 +200,6 @@ class Webhooks:
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, webhooks, where, cursor, limit)
             return paging.page(_shown(connection, rows, self._clock()), next_cursor)
-
-    def _locked(self, connection: sa.Connection, webhook_id: str, principal: Principal) -> sa.Row[Any]:
-        return _found(connection.execute(LOCKED.where(seen_by(principal)), {"of": webhook_id}).one_or_none())
 
     def _is_shown(self, row: sa.Row[Any], name: str) -> bool:
         """Return whether the secret of a key may be shown to who asks for the same again: it is new, and the newest."""
@@ -236,6 +240,19 @@ def seen_by(principal: Principal) -> sa.ColumnElement[bool]:
     return sa.and_(own, others == "")
 
 
+def _one_at_a_time(connection: sa.Connection, client: str) -> None:
+    """Let one transaction at a time make webhooks of a partner, so that each counts those of the others: the first ones
+    of all are no rows yet that could be locked. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"webhooks of {client}"))))
+
+
+def owned_by(principal: Principal) -> sa.ColumnElement[bool]:
+    """Return the condition: a partner's own webhooks, whatever they are sent. One that it may not see any more, because
+    the catalogue has taken a legal entity from it, it can still stop, delete and give a new secret."""
+    return webhooks.c.client == principal.partner
+
+
 def kept_keys(row: sa.Row[Any]) -> tuple[KeptKey, ...]:
     """Return what the secrets of a webhook are made of, the oldest first."""
     return KEYS.decode(row.signing_keys)
@@ -244,6 +261,10 @@ def kept_keys(row: sa.Row[Any]) -> tuple[KeptKey, ...]:
 def live_keys(row: sa.Row[Any], now: datetime) -> tuple[KeptKey, ...]:
     """Return those that sign at `now`, the oldest first."""
     return tuple(each for each in kept_keys(row) if each.signs_until is None or each.signs_until > now)
+
+
+def _locked(connection: sa.Connection, webhook_id: str, who: sa.ColumnElement[bool]) -> sa.Row[Any]:
+    return _found(connection.execute(LOCKED.where(who), {"of": webhook_id}).one_or_none())
 
 
 def _found(row: sa.Row[Any] | None) -> sa.Row[Any]:

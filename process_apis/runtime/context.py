@@ -35,12 +35,13 @@ class RetryPolicy(msgspec.Struct, frozen=True):
 
 
 class WebhookMeans(msgspec.Struct, frozen=True):
-    """What it takes to send events to partners: what sends them, the document with the key of the secrets, and a source
-    of random numbers from 0 up to 1."""
+    """What it takes to send events to partners: what sends them, the document with the key of the secrets, a source of
+    random numbers from 0 up to 1, and one of random texts."""
 
     sender: WebhookSender
     key: Document
     jitter: Callable[[], float]
+    salt: Callable[[], str]
 
 
 class WorkflowContext(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from process_apis.webhooks.secrets import WebhookSecrets
 def capability(context: WorkflowContext, engine: Engine) -> Capability:
     """Return what sending events to partners brings."""
     del engine  # a delivery is no workflow: it is one request, and its row says all that a next attempt needs
-    records = Webhooks(context.database, context.clock)
+    records = Webhooks(context.database, context.clock, context.webhooks.salt)
     deliveries = WebhookDeliveries(context.database, context.clock)
     secrets = WebhookSecrets(context.webhooks.key)
     delivering = Delivering(context, deliveries, secrets)

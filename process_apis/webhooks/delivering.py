@@ -163,7 +163,7 @@ class Delivering:
 
     def _headers(self, webhook: sa.Row[Any], event_id: str, content: bytes) -> dict[str, str]:
         now = self._context.clock()
-        *former, newest = (self._secrets.of(webhook.id, each.name) for each in live_keys(webhook, now))
+        *former, newest = (self._secrets.of(webhook.id, each) for each in live_keys(webhook, now))
         return signed_headers(newest, event_id, now, content, former)
 
     def _withheld(self, connection: sa.Connection, webhook: sa.Row[Any], row: sa.Row[Any]) -> str:

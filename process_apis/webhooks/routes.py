@@ -35,7 +35,7 @@ from policies.outbound.public_address import AddressRefused
 from policies.problems import FORBIDDEN, INVALID, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.records import customers
 from process_apis.records.webhook_deliveries import WebhookDeliveries
-from process_apis.records.webhooks import Webhooks, kept_keys
+from process_apis.records.webhooks import OFF, Webhooks, kept_keys
 from process_apis.runtime.context import WorkflowContext
 from process_apis.webhooks.delivering import KIND, Delivering
 from process_apis.webhooks.secrets import WebhookSecrets
@@ -95,6 +95,8 @@ def routes(context: WorkflowContext, records: Webhooks, secrets: WebhookSecrets)
     ) -> Webhook:
         """Change what is said, from now on. What is left out stays as it is."""
         _require_partner(principal)
+        if data == OFF:
+            return await asyncio.to_thread(_changed, context, records, webhook_id, data, principal)
         await asyncio.to_thread(records.row, webhook_id, principal)
         wanted_customers = data.customer_ids or ()
         wrong = await asyncio.to_thread(lambda: list(_wrong(context, principal, data.events or (), wanted_customers)))
@@ -206,7 +208,7 @@ def delivery_routes(
 
 
 def _with_secret(records: Webhooks, secrets: WebhookSecrets, row: sa.Row[Any]) -> WebhookWithSecret:
-    return WebhookWithSecret(records.shown(row), secrets.of(row.id, kept_keys(row)[-1].name))
+    return WebhookWithSecret(records.shown(row), secrets.of(row.id, kept_keys(row)[-1]))
 
 
 def _changed(

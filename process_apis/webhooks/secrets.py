@@ -1,5 +1,5 @@
-"""The secrets that sign deliveries. None is stored: each is made of a key of the deployment and of a name in the
-webhook's row, so that neither the database, nor a backup of it, has any."""
+"""The secrets that sign deliveries. None is stored: each is made of a key of the deployment and of a name and a
+salt in the webhook's row, so that neither the database, nor a backup of it, has any."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from base64 import b64encode
 from functools import partial
 
 from policies.store.documents import Document, StoreAway
+from process_apis.records.webhooks import KeptKey
 
 BYTES = 32
 """Of the key, and of each secret (Standard Webhooks specification, "Signature scheme": 24 to 64)."""
@@ -21,9 +22,9 @@ class WebhookSecrets:
         """`key` is the document that replicas share: it is made when it is first needed."""
         self._key = key
 
-    def of(self, webhook_id: str, name: str) -> str:
-        """Return the secret of a webhook that has a name, always the same. Raises as `Document.read` does."""
-        made = hmac.digest(self._read(), f"webhook\0{webhook_id}\0{name}".encode(), "sha256")
+    def of(self, webhook_id: str, key: KeptKey) -> str:
+        """Return the secret of a webhook that is made of a key, always the same. Raises as `Document.read` does."""
+        made = hmac.digest(self._read(), f"webhook\0{webhook_id}\0{key.name}\0{key.salt}".encode(), "sha256")
         return f"whsec_{b64encode(made).decode()}"
 
     def _read(self) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from threading import Barrier
 from typing import Any
 
@@ -85,7 +86,7 @@ def context_over(url: str, clock: TestClock, system: str = NOWHERE) -> Generator
         clock,
         Residency(live_catalogue, "eu"),
         live_catalogue,
-        WebhookMeans(WebhookSender(LOOPBACK), MemoryDocument(), lambda: 0.5),
+        WebhookMeans(WebhookSender(LOOPBACK), MemoryDocument(), lambda: 0.5, map(str, count()).__next__),
         RetryPolicy(tries=1, first=0.001),
     )
     database.dispose()

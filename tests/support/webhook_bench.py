@@ -104,7 +104,7 @@ class WebhookBench:
 
     def __init__(self, context: WorkflowContext, clock: TestClock, server: PartnerServer) -> None:
         self.context, self.clock, self.server = context, clock, server
-        self.records = Webhooks(context.database, clock)
+        self.records = Webhooks(context.database, clock, context.webhooks.salt)
         self.deliveries = WebhookDeliveries(context.database, clock)
         self.secrets = WebhookSecrets(context.webhooks.key)
         self.delivering = self.restarted()

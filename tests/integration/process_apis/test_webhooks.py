@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -83,7 +85,7 @@ def test_an_event_is_sent_with_ids_and_a_state_and_a_signature_that_the_publishe
         "data": {"order_id": order, "customer_id": CUSTOMER, "state": "received"},
     }
     assert sent.headers["webhook-id"].startswith("evt_")
-    secret = bench.secrets.of(webhook.id, kept_keys(bench.records.row(webhook.id, PARTNER))[0].name)
+    secret = bench.secrets.of(webhook.id, kept_keys(bench.records.row(webhook.id, PARTNER))[0])
     assert secret.startswith("whsec_")
     monkeypatch.setattr("standardwebhooks.webhooks.datetime", _At(bench.clock))
     assert Verifying(secret).verify(sent.body, sent.headers) == sent.event
@@ -555,7 +557,7 @@ def test_the_former_secret_signs_beside_the_new_one_until_its_time_is_over(
 ) -> None:
     webhook = bench.webhook()
     first, second = (
-        bench.secrets.of(webhook.id, kept_keys(row)[-1].name)
+        bench.secrets.of(webhook.id, kept_keys(row)[-1])
         for row in (
             bench.records.row(webhook.id, PARTNER),
             bench.records.add_key(webhook.id, NewWebhookSecret(key="second"), PARTNER),
@@ -601,9 +603,24 @@ def test_a_secret_is_shown_again_to_the_same_request_for_a_day_and_never_after(b
         bench.records.add_key(webhook.id, wanted, PARTNER)
 
 
+def test_a_key_that_is_used_again_makes_another_secret(bench: WebhookBench) -> None:
+    def newest(row: sa.Row[Any]) -> str:
+        return bench.secrets.of(row.id, kept_keys(row)[-1])
+
+    webhook = bench.webhook(key="again")
+    seen = [newest(bench.records.row(webhook.id, PARTNER))]
+    wanted = [NewWebhookSecret(0, key=key) for key in ("a", "again")]
+    seen += [newest(bench.records.add_key(webhook.id, each, PARTNER)) for each in wanted]
+    bench.records.remove(webhook.id, PARTNER)
+    assert bench.webhook(key="again").id == webhook.id
+    seen.append(newest(bench.records.row(webhook.id, PARTNER)))
+
+    assert len(set(seen)) == len(seen)
+
+
 def test_no_table_has_a_secret(bench: WebhookBench) -> None:
     webhook = bench.webhook()
-    secret = bench.secrets.of(webhook.id, "key")
+    secret = bench.secrets.of(webhook.id, kept_keys(bench.records.row(webhook.id, PARTNER))[0])
     with bench.context.database.connect() as connection:
         rows = [connection.execute(sa.select(each)).all() for each in metadata.sorted_tables]
         dump = str(rows)
@@ -646,6 +663,32 @@ def test_a_token_for_fewer_legal_entities_does_not_reach_a_webhook_that_is_sent_
     with pytest.raises(ProblemError):
         bench.records.row(row.id, PARTNER)
     assert bench.records.row(row.id, both).id == row.id
+
+
+def test_a_partner_ends_a_webhook_that_it_may_not_see_any_more(bench: WebhookBench) -> None:
+    webhook = bench.webhook()
+    fewer = replace(PARTNER, entities=frozenset({"FR01"}))
+
+    with pytest.raises(ProblemError, match="no such webhook"):
+        bench.records.change(webhook.id, WebhookChange(state="active"), fewer)
+    with pytest.raises(ProblemError, match="no such webhook"):
+        bench.records.change(webhook.id, WebhookChange(state="disabled", description="mine"), fewer)
+    assert bench.records.change(webhook.id, WebhookChange(state="disabled"), fewer).state == "disabled"
+    assert kept_keys(bench.records.add_key(webhook.id, NewWebhookSecret(0, key="new"), fewer))[-1].name == "new"
+    assert bench.records.remove(webhook.id, fewer).id == webhook.id
+    assert bench.rows() == (0, 0)
+
+
+def test_of_webhooks_that_are_made_at_once_there_are_no_more_than_a_partner_has(bench: WebhookBench) -> None:
+    def make(key: str) -> str:
+        try:
+            return bench.webhook(key=key).id
+        except ProblemError:
+            return ""
+
+    made = at_once(*(partial(make, str(each)) for each in range(MOST + 10)))
+
+    assert sum(map(bool, made)) == len(bench.records.page(PARTNER, None, None, 100).items) == MOST
 
 
 def test_a_partner_has_so_many_webhooks_and_no_more(bench: WebhookBench) -> None:
