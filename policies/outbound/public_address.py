@@ -11,7 +11,8 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from errno import EAGAIN
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import msgspec
@@ -28,6 +29,8 @@ LONGEST_NAME = 253
 MOST_PORTS = 65535
 MOST_ADDRESSES = 32
 """Addresses that a name may have. One with more is none that anybody runs a server under."""
+MOST_NAMES = 128
+"""Names that are looked up, or wait for that, at once."""
 RESOLVING = 5.0
 """Seconds that looking up a name may take."""
 URL = re.compile(
@@ -169,12 +172,12 @@ def check(wanted: WebAddress, addresses: Iterable[str], allowed: OutboundAddress
     """Return the addresses of a host, each of which may be called. Raises `AddressRefused` when one may not: who has
     one more address among the good ones would be called there in time."""
     found = [ip_address(each.partition("%")[0]) for each in addresses]
-    if not found or len(found) > MOST_ADDRESSES:
-        raise AddressRefused(f"{wanted.host} has {len(found) or 'no'} addresses")
     own = [any(each in network for network in allowed.networks) for each in found]
+    if not found or any(not is_own and not is_public(each) for each, is_own in zip(found, own, strict=True)):
+        raise _not_found(wanted)
+    if len(found) > MOST_ADDRESSES:
+        raise AddressRefused(f"{wanted.host} has {len(found)} addresses")
     if not all(own):
-        if any(not is_own and not is_public(each) for each, is_own in zip(found, own, strict=True)):
-            raise AddressRefused(f"{wanted.host} is not on the public Internet")
         if literal_of(wanted.host) is not None:
             raise AddressRefused("it has an address in the place of a name")
         if wanted.scheme != "https":
@@ -194,33 +197,63 @@ async def checked(wanted: WebAddress, allowed: OutboundAddresses, resolve: Resol
         async with asyncio.timeout(RESOLVING):
             addresses = await resolve(wanted.host)
     except (OSError, UnicodeError) as error:  # a time-out is an OSError, too
-        raise AddressRefused(f"the name {wanted.host} cannot be found") from error
+        raise _not_found(wanted) from error
     return check(wanted, addresses, allowed)
+
+
+def _not_found(wanted: WebAddress) -> AddressRefused:
+    """Return the one refusal of a name that is not there, and of one that is in a network of ours: nobody learns by
+    asking which internal names there are."""
+    return AddressRefused(f"{wanted.host} cannot be found on the public Internet")
 
 
 class NameLookup:
     """Find the addresses of names as this machine does, in threads of its own.
 
-    A look-up cannot be ended: one that nobody answers has a thread for half a minute. So there is one of a name at a
-    time, which all who ask wait for, and the slow name of one keeps no other waiting.
+    A look-up that has begun cannot be ended: one that nobody answers has a thread for half a minute. So there is one of
+    a name at a time, which all who ask wait for, and one that has not begun when the last of them goes is not made.
     """
 
-    def __init__(self, threads: int = 32) -> None:
+    def __init__(self, threads: int = 32, most: int = MOST_NAMES) -> None:
+        """`most` names are looked up, or wait for that, at once."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
-        self._running: dict[str, asyncio.Future[list[str]]] = {}
+        self._most = most
+        self._asked: dict[str, _LookUp] = {}
 
     async def __call__(self, name: str) -> list[str]:
-        """Return the addresses of a name. Raises as `socket.getaddrinfo` does."""
-        running = self._running.get(name)
-        if running is None:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, _addresses, name)
-            self._running[name] = running
-            running.add_done_callback(lambda _: self._running.pop(name))
-        return await asyncio.shield(running)
+        """Return the addresses of a name. Raises as `socket.getaddrinfo` does, and `OSError` when too many are asked
+        for."""
+        asked = self._asked.get(name)
+        if asked is None:
+            if len(self._asked) >= self._most:
+                raise OSError(EAGAIN, "too many names are looked up")
+            asked = self._asked[name] = _LookUp(self._threads.submit(_addresses, name))
+            asked.answer.add_done_callback(lambda _: self._forget(name, asked))
+        asked.waiting += 1
+        try:
+            return await asyncio.shield(asked.answer)
+        finally:
+            asked.waiting -= 1
+            if not asked.waiting and asked.work.cancel():  # it had not begun
+                self._forget(name, asked)
+
+    def _forget(self, name: str, asked: _LookUp) -> None:
+        if self._asked.get(name) is asked:
+            del self._asked[name]
+
+
+class _LookUp:
+    """The look-up of one name, and how many wait for it."""
+
+    def __init__(self, work: Future[list[str]]) -> None:
+        self.work = work
+        self.answer = asyncio.wrap_future(work)
+        self.waiting = 0
 
 
 def _addresses(name: str) -> list[str]:
-    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    # the full stop says that it is a whole name: else the machine's search domains are put behind it (resolv.conf(5))
+    found = socket.getaddrinfo(f"{name}.", None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from itertools import zip_longest
 from time import monotonic
 
 import httpx
@@ -74,6 +75,8 @@ class WebhookSender:
         returns seconds and never goes back. An exchange takes `seconds` at the most."""
         self._allowed = allowed
         self._resolve = resolve or NameLookup()
+        self._resolve_to_check = resolve or NameLookup()
+        """In threads of its own: who names slow names by the hundred holds up no delivery."""
         self._tls = tls
         self._clock = clock
         self._seconds = seconds
@@ -81,7 +84,7 @@ class WebhookSender:
     async def check(self, url: str) -> str:
         """Return a URL in its one form, after a look at where it leads now. Raises `AddressRefused`."""
         wanted = parse(url)
-        await checked(wanted, self._allowed, self._resolve)
+        await checked(wanted, self._allowed, self._resolve_to_check)
         return wanted.url
 
     async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> WebhookResult:
@@ -111,7 +114,7 @@ class WebhookSender:
     async def _exchange(
         self, wanted: WebAddress, body: bytes, headers: Mapping[str, str]
     ) -> tuple[httpx.Response, str]:
-        addresses = await checked(wanted, self._allowed, self._resolve)
+        addresses = in_turn(await checked(wanted, self._allowed, self._resolve))
         last = min(len(addresses), TRIED) - 1
         for place, address in enumerate(addresses[: last + 1]):
             try:
@@ -141,6 +144,15 @@ class WebhookSender:
             await transport.aclose()
 
 
+def in_turn(addresses: Sequence[str]) -> list[str]:
+    """Return addresses with those of IPv6 and of IPv4 in turn, beginning with the family of the first (RFC 8305,
+    section 4): a host with many of one family is reached by the other where only that works."""
+    is_ipv6 = ":" in addresses[0]
+    first = [each for each in addresses if (":" in each) == is_ipv6]
+    other = [each for each in addresses if (":" in each) != is_ipv6]
+    return [each for pair in zip_longest(first, other) for each in pair if each is not None]
+
+
 async def _excerpt(answer: httpx.Response) -> str:
     """Return the first words of a refusal, as they were sent: what is packed is left out. The status counts, whatever
     becomes of the rest."""
@@ -154,7 +166,7 @@ async def _excerpt(answer: httpx.Response) -> str:
                 found += part[: READ - len(found)]
                 if len(found) == READ:
                     break
-    except (TimeoutError, httpx.TransportError):
+    except (httpx.TransportError, OSError):  # a time-out, and what is no TLS any more, are an OSError, too
         pass
     return " ".join(UNPRINTABLE.sub(" ", found.decode(errors="replace")).split())[:LONGEST_EXCERPT]
 

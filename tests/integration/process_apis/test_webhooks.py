@@ -249,7 +249,7 @@ def test_an_endpoint_that_asks_for_it_is_left_alone_longer(bench: WebhookBench, 
     [
         ("http://127.0.0.1:9/", "no connection"),
         ("https://nobody.invalid/", "cannot be found"),
-        ("http://10.0.0.1/", "not called: 10.0.0.1 is not on the public Internet"),
+        ("http://10.0.0.1/", "not called: 10.0.0.1 cannot be found on the public Internet"),
     ],
 )
 def test_a_server_that_is_not_there_is_a_failure_that_the_log_explains(bench: WebhookBench, url: str, why: str) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from policies.http.tls import tls_context
 from policies.outbound.public_address import OutboundAddresses, Resolve, networks_of
-from policies.outbound.webhook_sender import LONGEST_EXCERPT, WebhookResult, WebhookSender
+from policies.outbound.webhook_sender import LONGEST_EXCERPT, WebhookResult, WebhookSender, in_turn
 from tests.integration.policies.http.test_platform_http import made, serving
 
 Answerer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -165,7 +168,7 @@ def test_a_name_that_leads_elsewhere_at_the_delivery_is_not_called() -> None:
 
     url, found, got = asyncio.run(act())
     assert url.startswith("https://hooks.example.com:")
-    assert found.reason == "not called: hooks.example.com is not on the public Internet"
+    assert found.reason == "not called: hooks.example.com cannot be found on the public Internet"
     assert not got
 
 
@@ -193,8 +196,25 @@ def test_a_server_with_a_certificate_of_another_name_gets_nothing(tmp_path: Path
     assert not got
 
 
-def over_tls(folder: Path, name: str, resolve: Resolve) -> tuple[WebhookResult, list[bytes]]:
-    """Send to `name`, at which a server has the certificate of platform.test."""
+def test_a_refusal_that_ends_in_what_is_no_tls_is_still_a_refusal(tmp_path: Path) -> None:
+    async def resolve(_: str) -> list[str]:
+        return ["127.0.0.1"]
+
+    refusal = b"HTTP/1.1 500 Oh\r\ncontent-length: 1000\r\n\r\nno "
+    found, _ = over_tls(tmp_path, "platform.test", resolve, refusal, b"this is no record of TLS")
+
+    assert (found.status, found.reason) == (500, "it answered 500")
+
+
+def over_tls(
+    folder: Path,
+    name: str,
+    resolve: Resolve,
+    answer: bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    bare: bytes = b"",
+) -> tuple[WebhookResult, list[bytes]]:
+    """Send to `name`, at which a server has the certificate of platform.test. It answers, and goes on without TLS with
+    what is `bare`."""
     files = made(folder, "platform.test")
 
     async def act() -> tuple[WebhookResult, list[bytes]]:
@@ -203,8 +223,9 @@ def over_tls(folder: Path, name: str, resolve: Resolve) -> tuple[WebhookResult, 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             got.append(await reader.readuntil(b"\r\n\r\n"))
             await reader.readexactly(len(BODY))
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            writer.write(answer)
             await writer.drain()
+            os.write(writer.get_extra_info("socket").fileno(), bare)
             writer.close()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=serving(files))
@@ -223,6 +244,16 @@ def test_the_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.Monkey
     found, _ = sent(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"))
 
     assert found.is_delivered
+
+
+@given(st.lists(st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]), min_size=1))
+def test_addresses_of_both_families_are_tried_in_turn(addresses: list[str]) -> None:
+    found = in_turn(addresses)
+
+    assert sorted(found) == sorted(addresses)
+    assert found[0] == addresses[0]
+    families = {":" in each for each in found[:2]}
+    assert len(families) == len({":" in each for each in addresses})
 
 
 def test_the_next_address_of_a_name_is_tried_when_one_takes_no_connection() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
+from collections.abc import Generator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
@@ -146,10 +149,11 @@ def test_no_text_is_taken_for_a_host_that_it_does_not_name(text: str) -> None:
 @pytest.mark.parametrize(
     ("url", "addresses", "why"),
     [
-        ("https://example.com/", ["10.0.0.1"], "not on the public Internet"),
-        ("https://example.com/", [PUBLIC, "127.0.0.1"], "not on the public Internet"),
-        ("https://example.com/", ["fe80::1%eth0"], "not on the public Internet"),
-        ("https://example.com/", [], "no addresses"),
+        ("https://example.com/", ["10.0.0.1"], "cannot be found on the public Internet"),
+        ("https://example.com/", [PUBLIC, "127.0.0.1"], "cannot be found on the public Internet"),
+        ("https://example.com/", ["10.0.0.1"] * 33, "cannot be found on the public Internet"),
+        ("https://example.com/", ["fe80::1%eth0"], "cannot be found on the public Internet"),
+        ("https://example.com/", [], "cannot be found on the public Internet"),
         ("https://example.com/", [PUBLIC] * 33, "33 addresses"),
         ("http://example.com/", [PUBLIC], "not https"),
         ("https://example.com:22/", [PUBLIC], "port 22"),
@@ -180,21 +184,89 @@ def test_more_ports_are_called_where_the_settings_say_so() -> None:
     assert check(parse("https://example.com:8443/"), [PUBLIC], allowed) == [PUBLIC]
 
 
-def test_those_who_ask_for_a_name_at_once_wait_for_one_look_up() -> None:
+class Names:
+    """The names that this machine knows. One that begins with slow is answered when the test lets it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.may_go_on = threading.Event()
+
+    def getaddrinfo(self, name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        self.asked.append(name)
+        if name.startswith("slow"):
+            self.may_go_on.wait(20)
+        if name != "hooks.example.com.":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, 0))]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Generator[Names]:
+    made = Names()
+    monkeypatch.setattr(socket, "getaddrinfo", made.getaddrinfo)
+    yield made
+    made.may_go_on.set()
+
+
+def test_those_who_ask_for_a_name_at_once_wait_for_one_look_up(names: Names) -> None:
     look_up = NameLookup(threads=1)
 
     async def both(name: str) -> tuple[list[str] | BaseException, list[str] | BaseException]:
         return await asyncio.gather(look_up(name), look_up(name), return_exceptions=True)
 
-    first, second = asyncio.run(both("127.0.0.1"))
+    first, second = asyncio.run(both("hooks.example.com"))
     assert first is second
-    assert first == ["127.0.0.1"]
+    assert first == [PUBLIC]
     assert all(isinstance(each, OSError) for each in asyncio.run(both("nobody.invalid")))
+    assert names.asked == ["hooks.example.com.", "nobody.invalid."]
 
 
-def test_a_name_that_cannot_be_found_is_refused_in_words() -> None:
+def test_a_look_up_that_nobody_waits_for_any_more_is_not_made(names: Names) -> None:
+    look_up = NameLookup(threads=1, most=3)
+
+    async def given_up(name: str) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await look_up(name)
+
+    async def act() -> list[str]:
+        await given_up("slow.example.com")
+        for _ in range(2):
+            await asyncio.gather(given_up("a.example.com"), given_up("a.example.com"), given_up("b.example.com"))
+        last = asyncio.create_task(look_up("hooks.example.com"))
+        await asyncio.sleep(0)
+        names.may_go_on.set()
+        return await last
+
+    assert asyncio.run(act()) == [PUBLIC]
+    assert names.asked == ["slow.example.com.", "hooks.example.com."]
+
+
+def test_so_many_names_are_looked_up_at_once_and_no_more(names: Names) -> None:
+    look_up = NameLookup(threads=1, most=2)
+
+    async def act() -> None:
+        asked = [asyncio.create_task(look_up(each)) for each in ("slow.example.com", "hooks.example.com")]
+        await asyncio.sleep(0)
+        with pytest.raises(OSError, match="too many"):
+            await look_up("more.example.com")
+        names.may_go_on.set()
+        await asyncio.wait(asked)
+        assert await look_up("hooks.example.com") == [PUBLIC]
+
+    asyncio.run(act())
+
+
+def test_a_name_that_is_not_there_is_refused_as_one_that_is_internal() -> None:
+    async def internal(_: str) -> list[str]:
+        return ["10.0.0.1"]
+
     async def nobody(_: str) -> list[str]:
         raise OSError
 
-    with pytest.raises(AddressRefused, match=r"hooks\.example\.com cannot be found"):
-        asyncio.run(checked(parse("https://hooks.example.com/"), NOWHERE_ELSE, nobody))
+    said: list[str] = []
+    for each in (nobody, internal):
+        with pytest.raises(AddressRefused, match=r"hooks\.example\.com cannot be found") as refused:
+            asyncio.run(checked(parse("https://hooks.example.com/"), NOWHERE_ELSE, each))
+        said.append(str(refused.value))
+    assert said[0] == said[1]
