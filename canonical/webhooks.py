@@ -170,6 +170,8 @@ class ResendRequest(msgspec.Struct, frozen=True):
         tuple[Literal["failed", "missed", "delivered"], ...], msgspec.Meta(min_length=1, max_length=3)
     ] = ("failed", "missed")
     """Those in these states alone."""
+    cursor: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}\Z")] | None = None
+    """Where to go on: the `next_cursor` of the answer before, with the same `since` and `states`."""
 
 
 class ResendResult(msgspec.Struct, frozen=True):
@@ -177,8 +179,8 @@ class ResendResult(msgspec.Struct, frozen=True):
 
     resent: int
     """How many: the oldest first, 1000 at the most."""
-    is_all: bool
-    """Whether those are all; else ask again."""
+    next_cursor: str | None
+    """What to pass as `cursor` to go on; null when those were all."""
 
 
 class WebhookTestResult(msgspec.Struct, frozen=True):

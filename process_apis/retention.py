@@ -180,9 +180,11 @@ class Retention:
         due = sa.select(webhook_deliveries.c.id).where(webhook_deliveries.c.created_at < before.isoformat(), ended)
         with writing(self._database) as connection:
             gone = connection.scalars(due.order_by(webhook_deliveries.c.created_at).limit(BATCH)).all()
-            if gone:
-                connection.execute(webhook_attempts.delete().where(webhook_attempts.c.delivery_id.in_(gone)))
-                connection.execute(webhook_deliveries.delete().where(webhook_deliveries.c.id.in_(gone)))
+            if gone:  # one that is sent again in this moment stays, with its attempts
+                of = webhook_deliveries.c.id
+                deleted = webhook_deliveries.delete().where(of.in_(gone), ended).returning(of)
+                removed = connection.scalars(deleted).all()
+                connection.execute(webhook_attempts.delete().where(webhook_attempts.c.delivery_id.in_(removed)))
         return len(gone) == BATCH
 
     def _remove_usage(self, before: datetime) -> bool:

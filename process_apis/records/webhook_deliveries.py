@@ -14,7 +14,7 @@ from canonical.orders import Page
 from canonical.states import DeliveryState, check_delivery
 from canonical.webhooks import ResendRequest, ResendResult, WebhookAttempt, WebhookDelivery
 from policies.outbound.webhook_sender import WebhookResult
-from policies.problems import MISSING, NOT_ALLOWED_NOW, ProblemError
+from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.records import paging
 from process_apis.records.database import webhook_attempts, webhook_deliveries, webhooks, writing
 
@@ -60,17 +60,25 @@ class WebhookDeliveries:
 
     def resend_since(self, webhook_id: str, wanted: ResendRequest) -> ResendResult:
         """Have all events sent again that came at a moment or later, the oldest first, `MOST_AT_ONCE` at the most.
-        Raises `ProblemError` (409) when the webhook is switched off."""
+        Raises `ProblemError`: 409 when the webhook is switched off, 422 for a moment that is none in UTC."""
         c = webhook_deliveries.c
         query = sa.select(webhook_deliveries).where(c.webhook_id == webhook_id, c.state.in_(wanted.states))
-        since = wanted.since.astimezone(self._clock().tzinfo).isoformat()
-        query = query.where(c.created_at >= since).order_by(c.seq).limit(MOST_AT_ONCE + 1).with_for_update()
+        query = query.where(c.created_at >= self._text_of(wanted.since), c.seq > int(wanted.cursor or 0))
+        query = query.order_by(c.seq).limit(MOST_AT_ONCE + 1).with_for_update()
         with writing(self._engine) as connection:
             _require_active(connection, webhook_id)
             rows = connection.execute(query).all()
             for row in rows[:MOST_AT_ONCE]:
                 self._send_again(connection, row)
-        return ResendResult(min(len(rows), MOST_AT_ONCE), len(rows) <= MOST_AT_ONCE)
+        is_all = len(rows) <= MOST_AT_ONCE
+        return ResendResult(min(len(rows), MOST_AT_ONCE), None if is_all else str(rows[MOST_AT_ONCE - 1].seq))
+
+    def _text_of(self, since: datetime) -> str:
+        try:
+            return since.astimezone(self._clock().tzinfo).isoformat()
+        except OverflowError as error:  # in the first or the last hours of the calendar
+            wrong = FieldError("$.since", "there is no such moment in UTC")
+            raise ProblemError(INVALID, "Nothing was sent again.", (wrong,)) from error
 
     def _send_again(self, connection: sa.Connection, row: sa.Row[Any]) -> None:
         if row.state == "pending" and not row.attempts:

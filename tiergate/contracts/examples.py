@@ -614,7 +614,7 @@ SAMPLES: dict[Any, Any] = {
         WebhookSecretRequest(),
         NewWebhookSecret(key=ACT),
         ResendRequest(NOON),
-        ResendResult(3, is_all=True),
+        ResendResult(3, None),
         WebhookTestResult(True, EVT, 204, 83, "", ""),
         Drift(
             DRF,

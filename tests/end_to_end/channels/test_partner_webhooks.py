@@ -195,4 +195,4 @@ def test_what_a_killed_process_layer_had_in_hand_is_delivered_after_its_start(
     assert len({each.headers["webhook-id"] for each in server.got}) == 1
     assert len(server.got) == 2
     again = partner.call("POST", f"{HOOKS}/{webhook}/resend", json={"since": began.isoformat()}).json()
-    assert again == {"resent": 0, "is_all": True}
+    assert again == {"resent": 0, "next_cursor": None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -22,6 +22,7 @@ from canonical.webhooks import NewWebhook, NewWebhookSecret, ResendRequest, Webh
 from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import SHIPPED
 from policies.problems import ProblemError
+from process_apis.records import webhook_deliveries as log
 from process_apis.records.database import events, metadata, webhook_deliveries, webhooks
 from process_apis.records.webhooks import MOST, MOST_KEYS, SHOWN_FOR, kept_keys
 from process_apis.retention import Retention, RetentionDays
@@ -460,7 +461,7 @@ def test_a_webhook_that_fails_for_days_is_stopped_and_what_it_missed_is_sent_whe
     bench.records.change(webhook.id, WebhookChange(state="active"), PARTNER)
     found = bench.deliveries.resend_since(webhook.id, ResendRequest(webhook.created_at))
 
-    assert (found.resent, found.is_all, bench.deliver()) == (6, True, 6)
+    assert (found.resent, found.next_cursor, bench.deliver()) == (6, None, 6)
     assert {each.state for each in bench.log(webhook.id)} == {"delivered"}
     assert len({each.headers["webhook-id"] for each in server.got}) == 6
     assert published(bench) == [WEBHOOK_STOPPED, WEBHOOK_RESUMED]
@@ -526,6 +527,36 @@ def test_one_event_is_sent_again_whatever_became_of_it(bench: WebhookBench, serv
     assert len(bench.log(webhook.id)[0].attempts) == 2
     with pytest.raises(ProblemError, match="has no delivery"):
         bench.deliveries.resend(webhook.id, "dlv_none")
+
+
+def test_what_was_delivered_is_sent_again_part_by_part_until_the_end(
+    bench: WebhookBench, server: PartnerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = bench.webhook()
+    for _ in range(5):
+        bench.happen()
+    bench.deliver()
+    server.got.clear()
+    monkeypatch.setattr(log, "MOST_AT_ONCE", 2)
+
+    wanted = ResendRequest(webhook.created_at, ("delivered",))
+    parts: list[int] = []
+    while not parts or wanted.cursor:
+        found = bench.deliveries.resend_since(webhook.id, wanted)
+        parts.append(found.resent)
+        bench.deliver()
+        wanted = replace(wanted, cursor=found.next_cursor)
+
+    assert parts == [2, 2, 1]
+    assert len({each.headers["webhook-id"] for each in server.got}) == len(server.got) == 5
+
+
+def test_a_moment_that_is_none_in_utc_is_refused(bench: WebhookBench) -> None:
+    webhook = bench.webhook()
+    first = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+
+    with pytest.raises(ProblemError, match="Nothing was sent again"):
+        bench.deliveries.resend_since(webhook.id, ResendRequest(first))
 
 
 def test_an_attempt_that_ends_after_its_event_is_sent_again_decides_nothing(
