@@ -17,6 +17,7 @@ from policies.background import Background
 from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Answers
 from policies.observe.metrics import gauge
+from policies.store.documents import StoreAway
 from process_apis import (
     accounting,
     amendments,
@@ -135,7 +136,10 @@ def create_app(
         background=[Background(retention.watch, engine.keep_threads, *background)],
         also=engine.courses,
         report=report,
-        away={OperationalError: Unavailable("process", "the database cannot be used now")},
+        away={
+            OperationalError: Unavailable("process", "the database cannot be used now"),
+            StoreAway: Unavailable("process", "what its replicas share cannot be read now"),
+        },
         measures=[work.latest],
         on_startup=[start],
         on_shutdown=[stop],

@@ -27,6 +27,7 @@ from policies.background import note_rest
 from policies.business.events import EVENTS
 from policies.identity.webhook_signature import signed_headers
 from policies.outbound.webhook_sender import WebhookResult
+from policies.store.documents import why_away
 from process_apis.records import webhook_deliveries as log
 from process_apis.records import webhooks as records
 from process_apis.records.database import webhook_deliveries, webhooks, writing
@@ -144,8 +145,10 @@ class Delivering:
                 url, headers = signed
                 result = await self._context.webhooks.sender.send(url, row.body, headers)
                 await asyncio.to_thread(self.settle, claimed, result)
-        except (SQLAlchemyError, OSError) as error:
+        except SQLAlchemyError as error:
             logger.warning("a delivery is sent again later", delivery=row.id, reason=type(error).__name__)
+        except OSError as error:  # the key of the secrets
+            logger.warning("a delivery is sent again later", delivery=row.id, reason=why_away(error))
 
     def _signed(self, claimed: Claimed) -> tuple[str, dict[str, str]] | None:
         """Return where a delivery goes, and the headers that sign it; None for one that is not sent."""

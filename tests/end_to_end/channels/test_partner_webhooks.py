@@ -149,6 +149,22 @@ def test_a_secret_is_shown_once_and_kept_nowhere(environment: Environment, first
     assert partner.call("GET", f"{HOOKS}/{webhook}").status_code == 404
 
 
+def test_a_key_that_cannot_be_read_is_away_and_another_is_not_made(environment: Environment, first: Order) -> None:
+    del first
+    partner = Partner(environment)
+    webhook = made(partner, "http://127.0.0.1:9/", "a-key")["webhook"]["id"]
+    (key,) = environment.folder.rglob("webhook.key")
+    whole = key.read_bytes()
+    key.write_bytes(whole[:7])
+    try:
+        assert partner.call("POST", f"{HOOKS}/{webhook}/test").status_code == 503
+        assert key.read_bytes() == whole[:7]
+    finally:
+        key.write_bytes(whole)
+    assert partner.call("POST", f"{HOOKS}/{webhook}/test").status_code == 200
+    partner.call("DELETE", f"{HOOKS}/{webhook}")
+
+
 @pytest.mark.parametrize(
     ("change", "path"),
     [

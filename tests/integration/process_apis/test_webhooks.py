@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
+from sqlalchemy import event as sqlalchemy_events
 from standardwebhooks import Webhook as Verifying
 
 from canonical.cases import Case
@@ -340,8 +341,8 @@ def test_a_fault_of_ours_ends_no_other_delivery_and_is_an_attempt_that_comes_to_
         bench.deliver()
 
     with bench.context.database.begin() as connection:
-        mended = webhooks.update().where(webhooks.c.id == bad.id).values(signing_keys=b"[]")
-        connection.execute(mended)
+        whole = webhooks.update().where(webhooks.c.id == bad.id).values(signing_keys=b"[]")
+        connection.execute(whole)
     assert [each.state for each in bench.log(good.id)] == ["delivered"]
     (delivery,) = bench.log(bad.id)
     assert (delivery.state, len(delivery.attempts)) == ("failed", 1 + len(DELAYS))
@@ -757,6 +758,25 @@ def test_what_was_sent_is_kept_for_its_days_and_what_waits_stays(bench: WebhookB
 
     assert [each.state for each in bench.log(webhook.id)] == ["pending"]
     assert bench.rows() == (1, 0)
+
+
+def test_what_is_sent_again_while_it_is_removed_stays_with_its_attempts(bench: WebhookBench) -> None:
+    webhook = bench.webhook()
+    bench.happen()
+    bench.deliver()
+    sent_again: list[str] = []
+
+    def send_again(connection: sa.Connection, _: object, statement: str, *__: object) -> None:
+        if statement.startswith("SELECT webhook_deliveries.id") and not sent_again:
+            sent_again.append(statement)
+            connection.execute(webhook_deliveries.update().values(state="pending"))
+
+    sqlalchemy_events.listen(bench.context.database, "after_cursor_execute", send_again)
+    retention = Retention(bench.context.database, RetentionDays(), bench.clock, "test")
+    retention._remove_deliveries(bench.clock() + timedelta(days=1))  # pyright: ignore[reportPrivateUsage]
+
+    assert sent_again
+    assert [(each.state, len(each.attempts)) for each in bench.log(webhook.id)] == [("pending", 1)]
 
 
 def test_a_test_is_signed_and_in_no_log(bench: WebhookBench, server: PartnerServer) -> None:

@@ -6,9 +6,10 @@ from base64 import b64decode
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
-from policies.store.documents import FileDocument
+from policies.store.documents import FileDocument, StoreAway
 from process_apis.records.webhooks import KeptKey
 from process_apis.webhooks.secrets import BYTES, WebhookSecrets
 from tests.support.process_context import MemoryDocument
@@ -29,3 +30,12 @@ def test_no_two_webhooks_names_salts_or_deployments_have_the_same_secret() -> No
 
     assert len(set(made)) == len(made)
     assert {len(b64decode(each.removeprefix("whsec_"))) for each in made} == {BYTES}
+
+
+def test_a_key_that_is_none_is_away_and_is_not_replaced() -> None:
+    key = MemoryDocument()
+    key.change(lambda _: b"half a f")
+
+    with pytest.raises(StoreAway, match=r"restore webhook\.key"):
+        WebhookSecrets(key).of("whk_1", KEY)
+    assert key.read() == b"half a f"
