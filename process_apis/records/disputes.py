@@ -46,6 +46,8 @@ LOOK = disputes.update().where(disputes.c.id == OF)
 NEEDS_RESPONSE: tuple[DisputeState, ...] = ("inquired", "open")
 """The states in which the bank waits for an answer."""
 OVER: tuple[DisputeState, ...] = ("won", "lost", "closed")
+UNDECIDED_OF = sa.select(disputes.c.id).where(disputes.c.contract_id == OF, disputes.c.state.not_in(OVER))
+"""The disputes of a contract about which the bank has not decided."""
 
 
 class OneDispute(OneRow[DisputeState], table=disputes, check=check_dispute, events=DISPUTE_EVENTS):

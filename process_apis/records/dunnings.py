@@ -19,6 +19,7 @@ from canonical.states import OWING, DunningState, check_dunning
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
 from process_apis.records.database import cases, dunning_states, dunnings, insert_once, postings, writing
+from process_apis.records.disputes import UNDECIDED_OF
 from process_apis.records.one_row import OneRow
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
@@ -30,16 +31,15 @@ OWED_FOR = sa.select(dunnings).where(
 SUSPENDED = sa.select(dunnings.c.seq).where(
     dunnings.c.contract_id == OF, dunnings.c.customer_id == sa.bindparam("by"), dunnings.c.suspended
 )
-DISPUTED = (
-    sa.select(cases.c.id)
-    .where(
+DISPUTED = sa.union_all(
+    UNDECIDED_OF,
+    sa.select(cases.c.id).where(
         cases.c.state == "open",
         cases.c.kind == "payment_disputed",
         cases.c.subject.in_(
             sa.select(sa.literal("invoice:") + postings.c.invoice_id).where(postings.c.contract_id == OF)
         ),
-    )
-    .limit(1)
+    ),
 )
 REVERSALS = (
     sa.select(postings)
@@ -171,7 +171,8 @@ class Dunnings:
             return connection.execute(ROW, {"of": dunning_id}).one_or_none() is not None
 
     def is_disputed(self, contract_id: str) -> bool:
-        """Return whether a payment of an invoice of a contract is disputed, and that is to be answered."""
+        """Return whether a payment of a contract is disputed: the bank has not decided, whatever support has done about
+        its case, or that case is open still."""
         with self._engine.connect() as connection:
             return connection.execute(DISPUTED, {"of": contract_id}).first() is not None
 

@@ -29,6 +29,7 @@ from process_apis.records.database import (
     renewals,
     writing,
 )
+from process_apis.records.disputes import UNDECIDED_OF
 from process_apis.records.one_row import OneRow
 from process_apis.records.published import publish
 
@@ -73,6 +74,7 @@ CONCERN_A_CONTRACT: tuple[CaseKind, ...] = (
     "invoice_cancelled",
     "payment_disputed",
     "payment_overdue",
+    "service_suspended",
     "duplicate_customer",
     "customer_not_followed",
     "customer_tax_changed",
@@ -176,6 +178,12 @@ class Renewals:
         of = {"order": row.order_id, "customer": row.customer_id, "contract": row.contract_id}
         with self._engine.connect() as connection:
             return connection.scalar(OPEN_CASE, of) or ""
+
+    def open_dispute(self, contract_id: str) -> str:
+        """Return the id of a dispute of a payment of a contract about which the bank has not decided, whatever support
+        has done about its case; empty for none."""
+        with self._engine.connect() as connection:
+            return connection.scalar(UNDECIDED_OF.limit(1), {"of": contract_id}) or ""
 
     def open_deal(self, contract_id: str) -> str:
         """Return the CRM's id of a won deal that is to change a contract and has not become an amendment, empty for

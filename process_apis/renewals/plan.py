@@ -53,6 +53,8 @@ class Standing(msgspec.Struct, frozen=True):
     open_deal: str = ""
     """A won deal that is to change the contract, and has not become an amendment."""
     open_case: str = ""
+    open_dispute: str = ""
+    """A dispute of one of its payments about which the bank has not decided."""
     deal_id: str = ""
     """Its opportunity in the CRM."""
     deal_lost: bool = False
@@ -172,7 +174,11 @@ def _blocks(now: Standing) -> str:
         return f"{agreed.id}, which is to end the contract on {agreed.since:%Y-%m-%d}"
     if now.open_deal:
         return f"the deal {now.open_deal}, which is won and changes the contract"
-    return f"the case {now.open_case}" if now.open_case and not now.is_last_call else ""
+    if now.is_last_call:
+        return ""
+    if now.open_case:
+        return f"the case {now.open_case}"
+    return f"the dispute {now.open_dispute}" if now.open_dispute else ""
 
 
 def _ending(found: RunningContract) -> Iterator[Applied]:

@@ -170,6 +170,7 @@ class Renewing(DBOSConfiguredInstance):
             is_under_way=bool(renewal) and self._amendments.row(renewal).state in UNDER_WAY,
             open_deal=self._records.open_deal(contract),
             open_case=self._records.open_case(row),
+            open_dispute=self._records.open_dispute(contract),
             deal_id=row.deal_id,
             deal_lost=row.deal_lost,
             next_ends_on=self._next_end(row, found, policy, renewal),

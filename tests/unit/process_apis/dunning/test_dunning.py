@@ -26,6 +26,7 @@ from process_apis.amendments.contract import timeline
 from process_apis.dunning.workflow import LOOK_AGAIN
 from process_apis.records.amendments import OURS
 from process_apis.records.database import orders
+from process_apis.records.disputes import Disputes
 from process_apis.records.renewals import Renewals
 from tests.support.amendment_bench import BUYER, OTHER, is_customer
 from tests.support.dunning_bench import CANCEL, DAY, EUROS, KEEP, SUSPENDED, WRITE_OFF, DunningBench, Make
@@ -198,6 +199,22 @@ def test_nothing_follows_while_a_payment_of_the_contract_is_disputed(dunning: Ma
 
 @pytest.mark.parametrize(("kind", "state"), [(CREDIT_NOTE_ISSUED, "paid"), (INVOICE_CANCELLED, "void")])
 def test_a_credit_note_or_a_void_invoice_settles_a_debt(dunning: Make, kind: str, state: str) -> None:
+def test_nothing_follows_while_the_bank_decides_whatever_support_has_done_about_its_case(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    disputes, renewals = Disputes(made.context.database, made.clock), Renewals(made.context.database, made.clock)
+    disputes.expect("du_1", made.event(PAYMENT_REVERSED, "du_1", invoice="in_0"), "cor_1")
+    for state in ("reported", "inquired", "open", "answered"):
+        with disputes.at("du_1") as one:
+            one.enter(state, None)
+        assert made.later(10).suspended is False
+        assert renewals.open_dispute(made.bench.contract_id) == "du_1"
+    with disputes.at("du_1") as one:
+        one.enter("won", None)
+    assert made.later(1).suspended
+    assert renewals.open_dispute(made.bench.contract_id) == ""
+
+
     made = dunning(CANCEL)
     made.fail()
     made.later(15)
