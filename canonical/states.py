@@ -179,7 +179,7 @@ DUNNING_TRANSITIONS: dict[DunningState, frozenset[DunningState]] = {
     "waiting_for_means": (_OWES - {"waiting_for_means"}) | _SETTLED,
     "suspended": (_OWES - {"suspended"}) | _SETTLED,
     "kept": _ENDED | _SETTLED,
-    "ended": _SETTLED,
+    "ended": (_OWES - _ENDED) | _SETTLED,  # a contract comes back to who still owes for it
     "written_off": _OWES | _RECOVERED,
     "recovered": _OWES,
 }

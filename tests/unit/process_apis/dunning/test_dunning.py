@@ -509,3 +509,16 @@ def test_a_look_that_is_cut_short_anywhere_is_done_again_once(dunning: Make, cal
     )
     assert len(set(made.everybody.heard)) == len(made.everybody.heard) == 1
     assert [each.state for each in made.found().history] == ["past_due", "suspended"]
+def test_a_contract_that_comes_back_to_who_still_owes_for_it_is_past_due_again(dunning: Make) -> None:
+    made = dunning(SUSPENDED)
+    made.fail()
+    with made.context.database.begin() as connection:
+        connection.execute(orders.update().values(state="compensating"))
+    assert made.later(1).state == "ended"
+    with made.context.database.begin() as connection:
+        connection.execute(orders.update().values(state="active"))
+    made.report(PAYMENT_FAILED)
+    assert made.look().state == "past_due"
+    assert made.later(15).state == "suspended"
+
+
