@@ -113,11 +113,6 @@ class RunningContract(msgspec.Struct, frozen=True):
         return self.contract.state in ("cancelled", "expired")
 
     @property
-    def is_suspended(self) -> bool:
-        """Return whether its service is to be suspended for what is owed for it."""
-        return self.owing is not None and self.owing.suspended
-
-    @property
     def is_after_term(self) -> bool:
         """Return whether its term is over: where nobody has ended it, it goes on."""
         until = ends_on(self.contract)

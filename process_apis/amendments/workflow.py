@@ -57,6 +57,7 @@ from process_apis.amendments.transfers import (
 )
 from process_apis.amendments.withdrawal import KINDS, give_up, give_up_what_follows
 from process_apis.records.amendments import ENDED, OURS, Amendments, preview_of, request_of, wake
+from process_apis.records.dunnings import is_suspended
 from process_apis.records.mass_changes import covers
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
@@ -385,7 +386,8 @@ class Amending(DBOSConfiguredInstance):
         context, again = self._context, self._resumes_at(row)
         found = running(context, self._amendments, context.orders.get(row.order_id))
         if not found.is_over:
-            suspended = found.rests_at(found.read_at) or found.is_suspended
+            holder = found.contract.customer_id
+            suspended = found.rests_at(found.read_at) or is_suspended(context.database, row.contract_id, holder)
             context.platforms.suspend(Suspension(row.order_id, row.id, suspended, row.legal_entity))
         return again
 

@@ -33,7 +33,7 @@ from process_apis.amendments.own import NotAllowed, ask
 from process_apis.dunning.plan import Standing, Verdict, verdict
 from process_apis.records import customers
 from process_apis.records.amendments import OURS, Amendments, amendment_id
-from process_apis.records.dunnings import Dunnings, Owing, invoices_of
+from process_apis.records.dunnings import Dunnings, Owing, invoices_of, is_suspended
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
@@ -223,7 +223,8 @@ class DunningLooks(DBOSConfiguredInstance):
 
     def _is_suspended_for_holder(self, row: sa.Row[Any], found: RunningContract) -> bool:
         """Return whether the customer who has the contract now owes for it, too, where that is another one."""
-        return row.customer_id != found.contract.customer_id and found.is_suspended
+        holder = found.contract.customer_id
+        return row.customer_id != holder and is_suspended(self._context.database, row.contract_id, holder)
 
     def _keep(self, row: sa.Row[Any], now: Standing, said: Verdict, known: dict[str, Any]) -> None:
         """Keep where a dunning stands, and show it to who has to know. Another look follows where that is cut short."""

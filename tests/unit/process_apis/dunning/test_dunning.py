@@ -480,6 +480,19 @@ def test_a_platform_that_is_away_is_waited_for_and_one_that_refuses_is_a_case(du
     made.fail()
     made.later(13.9)
     made.everybody.target = "refuses"
+def test_a_pause_that_ends_leaves_a_service_suspended_of_which_the_debt_is_written_off(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.fail()
+    made.bench.run(made.bench.ask(Pause(), effective="period_end"))
+    made.later(15)
+    assert (made.later(17).state, made.found().suspended) == ("written_off", True)
+
+    made.bench.run(made.bench.ask(Resume(), key="resume", effective="period_end"))
+    made.later(40)
+    assert made.contract().rest is None
+    assert made.everybody.is_suspended
+
+
     found = made.later(0.2)
     assert made.cases().keys() == {OWED, "payment_overdue:provisioning"}
     assert made.cases()["payment_overdue:provisioning"].team == "support"
