@@ -150,7 +150,9 @@ class DunningRuns:
         last = one.last_decision()
         day = wanted.until.isoformat() if wanted.until else None
         is_same = last is not None and (last.decided_by, last.reason) == (by, wanted.reason)
-        return is_same and one.row.postponed_until == day and (wanted.action == "postpone" or not one.row.suspended)
+        is_left = wanted.action != "end" or one.row.state == "kept"  # a debt that came later was not ended with it
+        goes_on = wanted.action == "postpone" or not one.row.suspended
+        return is_same and one.row.postponed_until == day and is_left and goes_on
 
     def _decide(self, one: OneDunning, wanted: DunningAction, by: str) -> None:
         day: date | None = wanted.until

@@ -535,3 +535,12 @@ def test_a_contract_that_comes_back_to_who_still_owes_for_it_is_past_due_again(d
     assert made.later(15).state == "suspended"
 
 
+def test_a_debt_that_comes_later_is_ended_by_a_decision_of_its_own(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    for key in ("in_1", "in_2"):
+        assert made.fail(key).state == "past_due"
+        assert made.decide("end").state == "kept"
+        pay(made, key)
+        assert made.look().state == "recovered"
+
+
