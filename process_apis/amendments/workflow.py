@@ -18,6 +18,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.amendments import (
     AmendmentPreview,
+    Cancel,
     ChangeTerm,
     Handover,
     NewAmendment,
@@ -57,7 +58,7 @@ from process_apis.amendments.transfers import (
 )
 from process_apis.amendments.withdrawal import KINDS, give_up, give_up_what_follows
 from process_apis.records.amendments import ENDED, OURS, Amendments, preview_of, request_of, wake
-from process_apis.records.dunnings import is_suspended
+from process_apis.records.dunnings import NOT_ASKED_FOR, asks_for, is_suspended
 from process_apis.records.mass_changes import covers
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
@@ -126,12 +127,9 @@ class Amending(DBOSConfiguredInstance):
         self._after_what_comes_first(row, order)
         found = running(context, self._amendments, order)
         asked_at = datetime.fromisoformat(row.requested_at)
-        if row.requested_by == OURS and isinstance(wanted.actions[0], ChangeTerm):
-            if renewed := next((each.id for each in found.versions if each.is_future and each.preview.is_renewal), ""):
-                raise Waits(f"{renewed}, which is to renew the contract", context.stalled_at())
-            if ends_on(found.contract) != wanted.actions[0].ends_on:
-                give_up(context, self._amendments, row.id, "the contract has another end meanwhile")
-                return "stopped"
+        if row.requested_by == OURS and (why := self._why_not_any_more(row, found, wanted)):
+            give_up(context, self._amendments, row.id, why)
+            return "stopped"
         if self._was_to_go(row):
             with self._amendments.at(row.id) as one:
                 if one.row.state != "given_up":
@@ -158,6 +156,20 @@ class Amending(DBOSConfiguredInstance):
         if said.differences:
             raise Stopped("amendment_not_agreed", list(said.differences), ("retry", "compensate"))
         return self._decided(row, found, said, made)
+
+    def _why_not_any_more(self, row: sa.Row[Any], found: RunningContract, wanted: NewAmendment) -> str:
+        """Return why an end that was asked for under our name is not to come, empty where it is."""
+        context, first = self._context, wanted.actions[0]
+        if isinstance(first, ChangeTerm):
+            if renewed := next((each.id for each in found.versions if each.is_future and each.preview.is_renewal), ""):
+                raise Waits(f"{renewed}, which is to renew the contract", context.stalled_at())
+            return "" if ends_on(found.contract) == first.ends_on else "the contract has another end meanwhile"
+        if _ends_for_a_debt(row, wanted):
+            asked = asks_for(context.database, row.id, context.clock())
+            if asked.look_is_due:
+                raise Waits("a look at what is owed", context.pause(1))
+            return "" if asked.still else NOT_ASKED_FOR
+        return ""
 
     def _was_to_go(self, row: sa.Row[Any]) -> bool:
         """Return whether the moment of a transfer is over that was approved before it. Billing says whether it has it,
@@ -275,6 +287,8 @@ class Amending(DBOSConfiguredInstance):
         order = context.orders.get(row.order_id)
         found = running(context, self._amendments, order)
         wanted = request_of(row)
+        if _ends_for_a_debt(row, wanted) and not asks_for(context.database, row.id, context.clock()).still:
+            raise Stopped("amendment_invalid", [Finding("contract", NOT_ASKED_FOR)], ("retry", "compensate"))
         self._alone_if_it_transfers(row)
         _check_holder(row, found)
         is_of_rest = rest_in(wanted) is not None or ends_rest(found, wanted)
@@ -503,6 +517,11 @@ def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPrev
     if is_reversal and untouched and asked < said.effective_at <= found.read_at:
         reason = "what it takes back counts since the period ended: give it up, and ask again"
         raise Stopped("amendment_invalid", [Finding("actions[0]", reason)], ("compensate",))
+
+
+def _ends_for_a_debt(row: sa.Row[Any], wanted: NewAmendment) -> bool:
+    """Return whether it is the end of a contract that its dunning has asked for."""
+    return row.requested_by == OURS and isinstance(wanted.actions[0], Cancel)
 
 
 def _begins(wanted: NewAmendment, effective_at: datetime) -> datetime:

@@ -169,6 +169,7 @@ class DunningRuns:
             reason=wanted.reason,
             blocked_reason=one.row.blocked_reason,
             postponed_until=day and day.isoformat(),
+            amendment_id="",
         )
 
 

@@ -7,6 +7,8 @@ before the target hears of it, so that the end of a pause does not let it go on 
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -25,15 +27,16 @@ from canonical.dunning import OpenInvoice
 from canonical.faults import TRANSIENT, NotFound, Rejected
 from canonical.money import Money
 from canonical.orders import Order
-from canonical.states import OWING, DunningState
+from canonical.states import OWING, DunningState, IllegalTransition
 from policies.business.dunning import DUNNING
 from policies.context.correlation import correlated
 from process_apis.amendments.contract import RunningContract, running
 from process_apis.amendments.own import NotAllowed, ask
+from process_apis.amendments.withdrawal import give_up
 from process_apis.dunning.plan import Standing, Verdict, verdict
 from process_apis.records import customers
-from process_apis.records.amendments import OURS, Amendments, amendment_id
-from process_apis.records.dunnings import Dunnings, Owing, invoices_of, is_suspended
+from process_apis.records.amendments import ENDED, OURS, Amendments, amendment_id
+from process_apis.records.dunnings import NOT_ASKED_FOR, Dunnings, OneDunning, Owing, invoices_of, is_suspended
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
@@ -52,6 +55,10 @@ AFTER_AN_ATTEMPT = timedelta(minutes=10)
 OWED_IN: tuple[DunningState, ...] = (*OWING, "ended")
 CLOSED: tuple[DunningState, ...] = ("recovered", "written_off")
 log = structlog.get_logger("tiergate.dunning")
+
+
+class Overtaken(Exception):
+    """Somebody has decided about a dunning since it was read: what was found of it decides nothing any more."""
 
 
 @DBOS.dbos_class("DunningLooks")
@@ -85,8 +92,12 @@ class DunningLooks(DBOSConfiguredInstance):
                 self._wait(row, again.at, f"{fault.platform}: {fault.reason}", row.attempts + 1)
             except (Rejected, NotFound) as fault:
                 self._stop(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
-            except NotAllowed as refused:
-                self._stop(row, refused.finding)
+            except IllegalTransition as error:
+                self._stop(row, Finding("state", str(error)))
+            except Overtaken:
+                with self._records.at(row.id) as one:
+                    one.note(next_attempt_at=self._context.clock().isoformat())
+                return "done"
             else:
                 return "done"
         return "stopped"
@@ -96,38 +107,91 @@ class DunningLooks(DBOSConfiguredInstance):
         if order.plan is None or order.state not in (*IN_FORCE, "on_hold"):
             self._without_order(row, f"its order is {order.state}")
             return
+        row = self._asks_anew(row)
         found = running(self._context, self._amendments, order)
         now = self._standing(row, found, order)
         said = verdict(now)
+        refused = None
         if said.step == "write_off":
-            for each in now.owed:
-                if not each.returned:
-                    self._write_off(row, each.id)
+            refused = self._write_off(row, [each.id for each in now.owed if not each.returned])
             now = self._standing(row, found, order)
             said = verdict(now)
+        known = dict[str, str]()
+        if said.step != "cancel" and (now.owed or now.amendment_id):
+            known["amendment_id"] = self._take_back(now, said)
         if not now.owed and row.state in ("noticed", said.state) and _is_as_said(row, said):
             self._rest(row)
             return
-        known = {"amendment_id": now.amendment_id} if now.owed else dict[str, str]()
         if said.step == "cancel":
-            wanted = NewAmendment(
-                (Cancel("us"),), settlement="none", reason="what is owed for it was not paid", key=_key(row)
-            )
-            known["amendment_id"] = ask(self._context, self._amendments, found, wanted)
-            said = msgspec.structs.replace(said, next=f"{known['amendment_id']}, which is to end the contract")
+            try:
+                asked = self._ask(row, found)
+            except NotAllowed as error:
+                refused = error.finding
+            else:
+                known["amendment_id"] = asked
+                said = msgspec.structs.replace(said, next=f"{asked}, which is to end the contract")
         self._tell_target(row, found, said)
-        self._keep(row, now, said, known)
+        self._keep(row, now, said, known, refused)
+        if refused:
+            self._report(row, refused)
+        if "amendment_id" in known:
+            self._amendments.wake_checked(row.contract_id)  # it waits for looks that are due
 
     # ---- how things stand
 
-    def _write_off(self, row: sa.Row[Any], invoice_id: str) -> None:
-        """Let billing give an invoice up, unless it was paid or voided in this moment."""
-        billing = self._billing(row)
-        try:
-            self._context.platforms.write_off_invoice(billing, InvoiceEnd(invoice_id, row.legal_entity))
-        except Rejected:
-            if self._context.platforms.invoice(billing, invoice_id).state == "open":
-                raise
+    @contextmanager
+    def _undecided(self, row: sa.Row[Any]) -> Generator[OneDunning]:
+        """Return a dunning to change. Raises `Overtaken` where somebody has decided about it since it was read."""
+        with self._records.at(row.id) as one:
+            if one.decision() != row.decision:
+                raise Overtaken(row.id)
+            yield one
+
+    def _write_off(self, row: sa.Row[Any], invoice_ids: list[str]) -> Finding | None:
+        """Let billing give invoices up, but for those that were paid or voided in this moment. Return why it has first
+        refused one: the others are given up all the same."""
+        billing, first = self._billing(row), None
+        for each in invoice_ids:
+            with self._undecided(row):
+                pass
+            try:
+                self._context.platforms.write_off_invoice(billing, InvoiceEnd(each, row.legal_entity))
+            except (Rejected, NotFound) as fault:
+                if self._context.platforms.invoice(billing, each).state == "open":
+                    first = first or Finding(fault.field or fault.platform, fault.reason, fault.platform)
+        return first
+
+    def _ask(self, row: sa.Row[Any], found: RunningContract) -> str:
+        """Ask for the end of a contract, and return the id of that amendment. Raises `NotAllowed`."""
+        with self._undecided(row):
+            pass
+        wanted = NewAmendment(
+            (Cancel("us"),), settlement="none", reason="what is owed for it was not paid", key=_key(row)
+        )
+        asked = ask(self._context, self._amendments, found, wanted)
+        with self._undecided(row) as one:
+            one.note(amendment_id=asked)
+        return asked
+
+    def _take_back(self, now: Standing, said: Verdict) -> str:
+        """Give up the end that was asked for, which nothing asks for now. Return the id of the amendment that is over,
+        empty where there is none: one that is carried out refuses that then."""
+        if not now.amendment_id or self._amendments.row(now.amendment_id).state in ENDED:
+            return now.amendment_id
+        why = f"{NOT_ASKED_FOR}: {said.next or 'nothing is owed any more'}"
+        give_up(self._context, self._amendments, now.amendment_id, why)
+        return ""
+
+    def _asks_anew(self, row: sa.Row[Any]) -> sa.Row[Any]:
+        """Return a dunning that may ask for the end of its contract, where what it has asked for was given up because
+        nothing asked for it, and not by people."""
+        asked = amendment_id(row.contract_id, _key(row))
+        former = self._amendments.row(asked) if self._amendments.is_known(asked) else None
+        if former is None or former.state != "given_up" or not former.blocked_reason.startswith(NOT_ASKED_FOR):
+            return row
+        with self._records.at(row.id) as one:
+            one.note(times=one.row.times + 1)
+        return self._records.row(row.id)
 
     def _standing(self, row: sa.Row[Any], found: RunningContract, order: Order) -> Standing:
         context = self._context
@@ -207,9 +271,8 @@ class DunningLooks(DBOSConfiguredInstance):
     def _tell_target(self, row: sa.Row[Any], found: RunningContract, said: Verdict) -> None:
         """Let the service be suspended, or go on, as is said. One that rests stays suspended, and of one that is over
         the target takes back everything by itself."""
-        with self._records.at(row.id) as one:
-            if one.row.turn == row.turn:  # else people have decided meanwhile, and another look follows
-                one.turn(suspended=said.suspended)
+        with self._undecided(row) as one:
+            one.turn(suspended=said.suspended)
             turned = one.row
         if turned.reported_turn == turned.turn:
             return
@@ -226,7 +289,9 @@ class DunningLooks(DBOSConfiguredInstance):
         holder = found.contract.customer_id
         return row.customer_id != holder and is_suspended(self._context.database, row.contract_id, holder)
 
-    def _keep(self, row: sa.Row[Any], now: Standing, said: Verdict, known: dict[str, Any]) -> None:
+    def _keep(
+        self, row: sa.Row[Any], now: Standing, said: Verdict, known: dict[str, Any], refused: Finding | None
+    ) -> None:
         """Keep where a dunning stands, and show it to who has to know. Another look follows where that is cut short."""
         context = self._context
         changes: dict[str, Any] = known | {"owed": now.sum.amount, "since": now.since and now.since.isoformat()}
@@ -234,15 +299,13 @@ class DunningLooks(DBOSConfiguredInstance):
             changes["invoices"] = msgspec.json.encode(now.owed)
         if now.owed and row.state not in OWED_IN:
             changes |= {"times": _times(row), "postponed_until": None}
-        with self._records.at(row.id) as one:
-            if one.row.turn != row.turn and one.row.suspended != said.suspended:
-                one.note(next_attempt_at=context.clock().isoformat())
-                return
+        waits_for = f"{refused.field}: {refused.reason}" if refused else said.next
+        with self._undecided(row) as one:
             woken = one.row.next_attempt_at != row.next_attempt_at
             stalled = context.stalled_at()
-            one.enter(said.state, next_attempt_at=stalled, blocked_reason=said.next, **changes)
+            one.enter(said.state, next_attempt_at=stalled, blocked_reason=waits_for, **changes)
             kept = one.row
-        self._show(kept, now, said)
+        self._show(kept, now, said, refused)
         with self._records.at(row.id) as one:
             if one.row.next_attempt_at != stalled.isoformat():
                 return  # it was woken meanwhile
@@ -251,13 +314,13 @@ class DunningLooks(DBOSConfiguredInstance):
         if row.state != said.state:
             log.info("dunning", dunning=row.id, contract=row.contract_id, state=said.state)
 
-    def _show(self, row: sa.Row[Any], now: Standing, said: Verdict) -> None:
+    def _show(self, row: sa.Row[Any], now: Standing, said: Verdict, refused: Finding | None) -> None:
         """Let finance and support have their cases, and the CRM show the debt, as long as there is one."""
         cases = self._context.cases
         if now.owed:
             self._report(row, Finding(OWED, _in_words(now, said), "billing"))
             for each in cases.open_of(row.customer_id, OVERDUE):
-                if each.subject == row.id and each.field != OWED:
+                if each.subject == row.id and each.field not in (OWED, refused and refused.field):
                     cases.close(each, "it went on by itself")
         else:
             cases.resolve(row.id, f"what was owed is {said.state.replace('_', ' ')}", OVERDUE)
@@ -292,6 +355,9 @@ class DunningLooks(DBOSConfiguredInstance):
 
     def _without_order(self, row: sa.Row[Any], reason: str) -> None:
         """End the dunning of an order that is given up: what was invoiced for it is left to finance."""
+        asked = amendment_id(row.contract_id, _key(row))
+        if self._amendments.is_known(asked) and self._amendments.row(asked).requested_by == OURS:
+            give_up(self._context, self._amendments, asked, f"{NOT_ASKED_FOR}: {reason}")
         with self._records.at(row.id) as one:
             if row.state in OWED_IN:
                 one.turn(suspended=False)
@@ -307,7 +373,8 @@ class DunningLooks(DBOSConfiguredInstance):
 
     def _wait(self, row: sa.Row[Any], until: datetime, reason: str, attempts: int) -> None:
         with self._records.at(row.id) as one:
-            if one.row.next_attempt_at == row.next_attempt_at or one.row.state != row.state:
+            is_mine = one.row.next_attempt_at == row.next_attempt_at or one.row.state != row.state
+            if is_mine and one.decision() == row.decision:
                 one.note(next_attempt_at=until.isoformat(), blocked_reason=reason, attempts=attempts)
 
     def _report(self, row: sa.Row[Any], finding: Finding) -> None:

@@ -198,6 +198,11 @@ class Amendments:
         with writing(self._engine) as connection:
             connection.execute(CHANGE, changes | {"of": amendment_id})
 
+    def wake_checked(self, contract_id: str) -> None:
+        """Let the amendments of a contract be taken up now that wait to be checked."""
+        with writing(self._engine) as connection:
+            connection.execute(WAKE, {"of": contract_id, "next_attempt_at": self._clock().isoformat()})
+
     def report_line(self, amendment_id: str, attempt: int | None, line_id: str) -> bool:
         """Take a line off those that are to be delivered, and return whether that was the last one. A report on another
         attempt, or on a line that was reported before, changes nothing; `attempt` is None where the target does not say

@@ -23,7 +23,13 @@ from process_apis.records.disputes import UNDECIDED_OF
 from process_apis.records.one_row import OneRow
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
-ROW = sa.select(dunnings).where(dunnings.c.id == OF)
+DECISION = (
+    sa.select(sa.func.coalesce(sa.func.max(dunning_states.c.seq), 0))
+    .where(dunning_states.c.dunning_id == dunnings.c.id, dunning_states.c.decided_by != "")
+    .scalar_subquery()
+)
+"""The number of what somebody has decided last about a dunning, 0 where nobody has."""
+ROW = sa.select(dunnings, DECISION.label("decision")).where(dunnings.c.id == OF)
 HISTORY = sa.select(dunning_states).where(dunning_states.c.dunning_id == OF).order_by(dunning_states.c.seq)
 OWED_FOR = sa.select(dunnings).where(
     dunnings.c.contract_id == OF, dunnings.c.customer_id == sa.bindparam("by"), dunnings.c.state.in_(OWING)
@@ -46,6 +52,9 @@ REVERSALS = (
     .where(postings.c.contract_id == OF, postings.c.customer_id == sa.bindparam("by"), postings.c.kind == "reversal")
     .order_by(postings.c.seq)
 )
+ASKED_BY = sa.select(dunnings.c.next_attempt_at).where(dunnings.c.amendment_id == OF)
+NOT_ASKED_FOR = "what is owed does not ask for it any more"
+"""How the reason begins for which an end is given up that a dunning has asked for: it may ask for another one."""
 NO_INVOICES = msgspec.json.encode(())
 _INVOICES = msgspec.json.Decoder(tuple[OpenInvoice, ...])
 
@@ -78,6 +87,22 @@ def is_suspended(engine: sa.Engine, contract_id: str, customer_id: str) -> bool:
         return connection.execute(SUSPENDED, {"of": contract_id, "by": customer_id}).first() is not None
 
 
+class Asked(NamedTuple):
+    """What a dunning says of the end of a contract that was asked for under our name: whether it asks for it still, and
+    whether what is owed is to be looked at first."""
+
+    still: bool
+    look_is_due: bool
+
+
+def asks_for(engine: sa.Engine, amendment_id: str, now: datetime) -> Asked:
+    """Return what a dunning says of an amendment, at `now` (UTC)."""
+    with engine.connect() as connection:
+        row = connection.execute(ASKED_BY, {"of": amendment_id}).one_or_none()
+    at = row.next_attempt_at if row else None
+    return Asked(row is not None, at is not None and at <= now.isoformat())
+
+
 class OneDunning(OneRow[DunningState], table=dunnings, check=check_dunning, events=DUNNING_EVENTS):
     """A dunning in one transaction."""
 
@@ -104,6 +129,11 @@ class OneDunning(OneRow[DunningState], table=dunnings, check=check_dunning, even
         """Return what somebody has decided last, None where nobody has."""
         decided = HISTORY.where(dunning_states.c.decided_by != "")
         return next(reversed(self.connection.execute(decided, {"of": self.row.id}).all()), None)
+
+    def decision(self) -> int:
+        """Return the number of what somebody has decided last, 0 where nobody has."""
+        last = self.last_decision()
+        return last.seq if last else 0
 
     def turn(self, *, suspended: bool) -> None:
         """Note whether the service is to be suspended from now on, before the target hears of it."""

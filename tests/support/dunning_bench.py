@@ -54,10 +54,20 @@ class Debts(Everybody):
         self.is_suspended = False
         self.is_over = False
         """Whether billing has ended the contract by itself."""
+        self.not_given_up: set[str] = set()
+        """The invoices that billing refuses to give up."""
+        self._then: tuple[str, Callable[[], object]] | None = None
         self.breaks = 0
         """Before which of the next calls a platform is away: 1 is the very next, 0 is none."""
 
+    def before_next(self, what: str, act: Callable[[], object]) -> None:
+        """Let something happen while the next call of a path that ends so is answered."""
+        self._then = (what, act)
+
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        if self._then and path.partition("?")[0].endswith(self._then[0]):
+            act, self._then = self._then[1], None
+            act()
         if self.breaks:
             self.breaks -= 1
             if not self.breaks:
@@ -79,6 +89,8 @@ class Debts(Everybody):
     def _refused(self, place: list[str], body: bytes) -> tuple[int, bytes] | None:
         if place[:3] == ["billing", "v1", "invoices"] and place[3] not in {*self.open, *self.ended}:
             return GONE
+        if place[-1] == "write-off" and place[3] in self.not_given_up:
+            return NO
         if place[-1] == "suspension" and self.target == "refuses":
             return NOT_SUSPENDED
         return super()._refused(place, body)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from canonical.amendments import Cancel, Pause, Resume, Transfer
+from canonical.amendments import Amendment, Cancel, Pause, Resume, Transfer
 from canonical.cases import Finding
 from canonical.dunning import DunningAction
 from canonical.events import (
@@ -27,6 +27,7 @@ from process_apis.dunning.workflow import LOOK_AGAIN
 from process_apis.records.amendments import OURS
 from process_apis.records.database import orders
 from process_apis.records.disputes import Disputes
+from process_apis.records.dunnings import NOT_ASKED_FOR
 from process_apis.records.renewals import Renewals
 from tests.support.amendment_bench import BUYER, OTHER, is_customer
 from tests.support.dunning_bench import CANCEL, DAY, EUROS, KEEP, SUSPENDED, WRITE_OFF, DunningBench, Make
@@ -197,8 +198,6 @@ def test_nothing_follows_while_a_payment_of_the_contract_is_disputed(dunning: Ma
     assert made.later(1).suspended
 
 
-@pytest.mark.parametrize(("kind", "state"), [(CREDIT_NOTE_ISSUED, "paid"), (INVOICE_CANCELLED, "void")])
-def test_a_credit_note_or_a_void_invoice_settles_a_debt(dunning: Make, kind: str, state: str) -> None:
 def test_nothing_follows_while_the_bank_decides_whatever_support_has_done_about_its_case(dunning: Make) -> None:
     made = dunning(CANCEL)
     made.fail()
@@ -215,6 +214,8 @@ def test_nothing_follows_while_the_bank_decides_whatever_support_has_done_about_
     assert renewals.open_dispute(made.bench.contract_id) == ""
 
 
+@pytest.mark.parametrize(("kind", "state"), [(CREDIT_NOTE_ISSUED, "paid"), (INVOICE_CANCELLED, "void")])
+def test_a_credit_note_or_a_void_invoice_settles_a_debt(dunning: Make, kind: str, state: str) -> None:
     made = dunning(CANCEL)
     made.fail()
     made.later(15)
@@ -263,6 +264,136 @@ def test_an_end_that_is_rejected_leaves_the_debt_to_people(dunning: Make) -> Non
     assert f"{asked} was withdrawn" in found.blocked_reason
     pay(made)
     assert (made.look().state, made.everybody.is_suspended) == ("recovered", False)
+
+
+def asked_for(made: DunningBench) -> Amendment:
+    """Let the last step ask for the end of the contract, and return that amendment."""
+    made.later(14)
+    asked = made.bench.of(made.later(17).amendment_id)
+    assert asked.state == "awaiting_approval"
+    return asked
+
+
+@pytest.mark.parametrize("what", ["paid", "end", "postpone", "resume", "disputed", "on its way", "no policy"])
+def test_an_end_that_nothing_asks_for_any_more_is_given_up(dunning: Make, what: str) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    asked = asked_for(made)
+    day = (made.clock() + 5 * DAY).date()
+    match what:
+        case "paid":
+            pay(made)
+        case "end":
+            made.decide("end")
+        case "postpone" | "resume":
+            made.decide(what, day)
+        case "disputed":
+            disputes = Disputes(made.context.database, made.clock)
+            disputes.expect("du_1", made.event(PAYMENT_REVERSED, "du_1", invoice="in_0"), "cor_1")
+        case "on its way":
+            made.owe(is_overdue=False, in_collection=True)
+        case _:
+            made.owe(cents=499)
+    made.later(1)
+
+    given_up = made.bench.of(asked.id)
+    assert (given_up.state, made.found().amendment_id) == ("given_up", "")
+    assert given_up.blocked_reason.startswith(NOT_ASKED_FOR)
+    assert not made.bench.cases(asked.id)
+    assert not made.contract().is_over
+
+
+def test_a_debt_that_was_postponed_asks_for_the_end_again(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    first = asked_for(made)
+    made.decide("postpone", (made.clock() + 5 * DAY).date())
+    assert made.later(4).amendment_id == ""
+    found = made.later(2)
+    assert found.amendment_id not in ("", first.id)
+    (case,) = made.bench.cases(found.amendment_id)
+    made.bench.act(case, "approve")
+    assert (made.look().state, made.contract().is_over) == ("ended", True)
+
+
+def test_an_end_is_not_carried_out_before_what_is_owed_was_looked_at(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    asked = asked_for(made)
+    made.everybody.end("in_1", "paid")  # of which nothing was told yet
+    (case,) = made.bench.cases(asked.id)
+    made.bench.act(case, "approve")
+    made.look_at_amendments()
+    assert made.bench.of(asked.id).state == "checking"
+    assert made.look().state == "recovered"
+    made.later(1)
+    assert (made.bench.of(asked.id).state, made.contract().is_over) == ("given_up", False)
+
+
+def test_an_end_on_its_way_to_billing_is_refused_once_the_debt_is_paid(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    asked = asked_for(made)
+    (case,) = made.bench.cases(asked.id)
+    made.bench.act(case, "approve")
+    with made.bench.records.at(asked.id) as one:  # and billing is away
+        one.advance("applying", next_attempt_at=made.clock() + DAY)
+
+    pay(made)
+    made.look()
+    made.later(1)
+    assert (made.bench.of(asked.id).state, made.contract().is_over) == ("on_hold", False)
+    (case,) = made.bench.cases(asked.id)
+    assert (case.kind, case.reason) == ("amendment_invalid", NOT_ASKED_FOR)
+
+
+@pytest.mark.parametrize("action", ["end", "postpone", "resume"])
+def test_a_decision_that_comes_while_a_look_runs_is_what_counts(dunning: Make, action: str) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    made.later(14)
+    made.clock.now += 17 * DAY
+    until = None if action == "end" else (made.clock() + 9 * DAY).date()
+    wanted = DunningAction(action, "agreed by phone", until)
+
+    def decide() -> None:
+        made.runs.decide(made.id, wanted, SOMEBODY)
+
+    made.everybody.before_next("open-invoices", decide)
+    made.look()
+    found = made.later(1)
+    assert (found.amendment_id, made.contract().is_over) == ("", False)
+    assert found.suspended is (action == "postpone")
+    assert found.state == {"end": "kept", "postpone": "suspended", "resume": "past_due"}[action]
+    assert found.postponed_until == until
+
+
+def test_a_decision_keeps_an_invoice_from_being_written_off(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.fail()
+    made.later(14)
+    made.clock.now += 17 * DAY
+    made.everybody.before_next(
+        "open-invoices", lambda: made.runs.decide(made.id, DunningAction("end", "agreed"), SOMEBODY)
+    )
+    made.look()
+    assert (made.later(1).state, made.everybody.written_off) == ("kept", [])
+
+
+def test_one_invoice_that_billing_does_not_give_up_keeps_no_other_one(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.fail()
+    made.owe("in_2", 600)
+    made.everybody.not_given_up.add("in_1")
+    made.later(14)
+    found = made.later(17)
+
+    assert (made.everybody.written_off, found.owed) == (["in_2"], EUROS)
+    assert (found.state, found.blocked_reason) == ("suspended", "system: no")
+    assert made.cases().keys() == {OWED, SERVICE, "payment_overdue:system"}
+    made.everybody.not_given_up.clear()
+    assert made.later(1).state == "written_off"
+    assert made.cases().keys() == {SERVICE}
 
 
 def test_what_is_written_off_is_so_once_and_a_payment_after_all_lets_the_service_go_on(dunning: Make) -> None:
@@ -349,6 +480,19 @@ def test_a_pause_that_ends_leaves_a_service_suspended_that_is_owed_for(dunning: 
     assert not made.everybody.is_suspended
 
 
+def test_a_pause_that_ends_leaves_a_service_suspended_of_which_the_debt_is_written_off(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.fail()
+    made.bench.run(made.bench.ask(Pause(), effective="period_end"))
+    made.later(15)
+    assert (made.later(17).state, made.found().suspended) == ("written_off", True)
+
+    made.bench.run(made.bench.ask(Resume(), key="resume", effective="period_end"))
+    made.later(40)
+    assert made.contract().rest is None
+    assert made.everybody.is_suspended
+
+
 def test_a_service_that_is_paid_stays_suspended_while_its_contract_rests(dunning: Make) -> None:
     made = dunning(SUSPENDED)
     made.fail()
@@ -377,6 +521,19 @@ def test_what_the_former_customer_owes_suspends_nothing_of_who_has_the_contract_
     assert state_of_contract(made) == "active"
     pay(made)
     assert made.look().state == "recovered"
+
+
+def test_a_contract_that_comes_back_to_who_still_owes_for_it_is_past_due_again(dunning: Make) -> None:
+    made = dunning(SUSPENDED)
+    made.fail()
+    with made.context.database.begin() as connection:
+        connection.execute(orders.update().values(state="compensating"))
+    assert made.later(1).state == "ended"
+    with made.context.database.begin() as connection:
+        connection.execute(orders.update().values(state="active"))
+    made.report(PAYMENT_FAILED)
+    assert made.look().state == "past_due"
+    assert made.later(15).state == "suspended"
 
 
 def test_what_was_invoiced_for_an_order_that_is_given_up_is_left_to_finance(dunning: Make) -> None:
@@ -446,6 +603,15 @@ def test_people_postpone_resume_and_end_what_follows_once_each(dunning: Make) ->
     assert made.look().state == "recovered"
 
 
+def test_a_debt_that_comes_later_is_ended_by_a_decision_of_its_own(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    for key in ("in_1", "in_2"):
+        assert made.fail(key).state == "past_due"
+        assert made.decide("end").state == "kept"
+        pay(made, key)
+        assert made.look().state == "recovered"
+
+
 def test_what_cannot_be_decided_says_why(dunning: Make) -> None:
     made = dunning(CANCEL)
     made.fail()
@@ -480,19 +646,6 @@ def test_a_platform_that_is_away_is_waited_for_and_one_that_refuses_is_a_case(du
     made.fail()
     made.later(13.9)
     made.everybody.target = "refuses"
-def test_a_pause_that_ends_leaves_a_service_suspended_of_which_the_debt_is_written_off(dunning: Make) -> None:
-    made = dunning(WRITE_OFF)
-    made.fail()
-    made.bench.run(made.bench.ask(Pause(), effective="period_end"))
-    made.later(15)
-    assert (made.later(17).state, made.found().suspended) == ("written_off", True)
-
-    made.bench.run(made.bench.ask(Resume(), key="resume", effective="period_end"))
-    made.later(40)
-    assert made.contract().rest is None
-    assert made.everybody.is_suspended
-
-
     found = made.later(0.2)
     assert made.cases().keys() == {OWED, "payment_overdue:provisioning"}
     assert made.cases()["payment_overdue:provisioning"].team == "support"
@@ -522,25 +675,3 @@ def test_a_look_that_is_cut_short_anywhere_is_done_again_once(dunning: Make, cal
     )
     assert len(set(made.everybody.heard)) == len(made.everybody.heard) == 1
     assert [each.state for each in made.found().history] == ["past_due", "suspended"]
-def test_a_contract_that_comes_back_to_who_still_owes_for_it_is_past_due_again(dunning: Make) -> None:
-    made = dunning(SUSPENDED)
-    made.fail()
-    with made.context.database.begin() as connection:
-        connection.execute(orders.update().values(state="compensating"))
-    assert made.later(1).state == "ended"
-    with made.context.database.begin() as connection:
-        connection.execute(orders.update().values(state="active"))
-    made.report(PAYMENT_FAILED)
-    assert made.look().state == "past_due"
-    assert made.later(15).state == "suspended"
-
-
-def test_a_debt_that_comes_later_is_ended_by_a_decision_of_its_own(dunning: Make) -> None:
-    made = dunning(CANCEL)
-    for key in ("in_1", "in_2"):
-        assert made.fail(key).state == "past_due"
-        assert made.decide("end").state == "kept"
-        pay(made, key)
-        assert made.look().state == "recovered"
-
-
