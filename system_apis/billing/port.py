@@ -139,7 +139,7 @@ class Billing(Protocol):
     async def open_invoices(self, contract: Contract) -> OpenInvoices:
         """Return what the contract's customer has left to pay of it, as billing collects that now, the oldest first,
         and whether billing has ended the contract. An invoice that is not to be paid yet is there, too, and not
-        overdue."""
+        overdue; one that people have said is not to be collected is not."""
         ...
 
     async def credit_note(self, credit_note_id: str) -> CreditNote:

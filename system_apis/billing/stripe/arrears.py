@@ -44,35 +44,41 @@ class Arrears:
 
     async def of(self, contract: Contract) -> OpenInvoices:
         """Return what the contract's customer has left to pay of it, the oldest first, and whether all that bills the
-        contract is cancelled."""
+        contract is cancelled. What people have marked as not collected is left out: they see to it."""
         owner = reference(contract, "customer")
         rows = await self._client.listed(at("invoices"), customer=owner, status="open")
         own = [each for each in rows if contract_of(each) == contract.id and each["amount_remaining"] > 0]
-        found = [await self._open(each) for each in own]
-        states = [
-            (await self._client.get(at("subscriptions", each)))["status"] for each in contract.named("subscription")
-        ]
-        is_over = bool(states) and set(states) == {"canceled"}
+        found = [await self._open(each) for each in own if NOT_COLLECTED not in each["metadata"].items()]
+        is_over = {each["status"] for each in await self._subscriptions(contract, owner)} == {"canceled"}
         return OpenInvoices(tuple(sorted(found, key=lambda each: (each.since, each.id))), is_over)
 
+    async def _subscriptions(self, contract: Contract, owner: str) -> list[Row]:
+        """Return what bills a contract: what it names; all of the customer's that are of it where it names none, as one
+        that was transferred does."""
+        if named := contract.named("subscription"):
+            return [await self._client.get(at("subscriptions", each)) for each in named]
+        rows = await self._client.listed(at("subscriptions"), customer=owner, status="all")
+        return [each for each in rows if each["metadata"].get("tiergate_contract") == contract.id]
+
     async def _open(self, row: Row) -> OpenInvoice:
-        """Return an open invoice as it is collected now. One that people have marked as not collected is not
-        overdue: they see to it."""
+        """Return an open invoice as it is collected now. The customer may pay one that is sent by a means that takes
+        days, which Stripe does not try by itself."""
         is_sent = row["collection_method"] == "send_invoice"
-        intent = None if is_sent or not row["attempted"] else await self._intent(row["id"])
+        intent = await self._intent(row["id"]) if is_sent or row["attempted"] else None
         is_on_its_way = intent is not None and intent["status"] == "processing"
         failed = row["attempt_count"] - is_on_its_way
         due = row["due_date"] or row["status_transitions"]["finalized_at"] or row["created"]
         is_late = due <= self._clock().timestamp() if is_sent else failed > 0
         error: Row = (intent or {}).get("last_payment_error") or {}
         code = error.get("decline_code") or error.get("code") or ""
-        needs_means = code in HARD and not is_on_its_way and await self._is_charged_again(row, intent or {})
+        is_refused = code in HARD and not is_sent and not is_on_its_way
+        needs_means = is_refused and await self._is_charged_again(row, intent or {})
         return OpenInvoice(
             id=row["id"],
             number=row["number"] or "",
             due=from_stripe(row["amount_remaining"], row["currency"].upper()),
             since=_moment(due),
-            is_overdue=is_late and NOT_COLLECTED not in row["metadata"].items(),
+            is_overdue=is_late,
             attempts=row["attempt_count"],
             next_attempt_at=_moment(row["next_payment_attempt"]) if row["next_payment_attempt"] else None,
             reason=str(code).replace("_", " "),

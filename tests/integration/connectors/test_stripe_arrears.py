@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from canonical.billing import Contract
@@ -122,6 +123,24 @@ def test_an_invoice_that_is_sent_is_overdue_with_its_day_and_that_is_reported(
     run_over(account, tmp_path, act)
 
 
+def test_an_invoice_that_is_sent_has_a_payment_on_its_way_once_its_customer_pays_by_debit(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made)
+        account.wait(31 * DAY)
+        made.offset = timedelta(days=31)
+        late, *_ = await left(made, contract)
+        assert (late.is_overdue, late.in_collection) == (True, False)
+        api, customer = account.api.v1, contract.references["customer"]
+        debit = api.payment_methods.attach("pm_success_de", {"customer": customer})
+        api.invoices.pay(late.id, {"payment_method": debit.id})
+        paying, *_ = await left(made, contract)
+        assert (paying.id, paying.in_collection, paying.needs_means) == (late.id, True, False)
+
+    run_over(account, tmp_path, act)
+
+
 def test_a_contract_that_billing_has_ended_by_itself_is_over_and_owes_still(
     account: StripeAccount, tmp_path: Path
 ) -> None:
@@ -136,13 +155,27 @@ def test_a_contract_that_billing_has_ended_by_itself_is_over_and_owes_still(
     run_over(account, tmp_path, act)
 
 
-def test_what_people_have_taken_out_of_collection_is_not_overdue(account: StripeAccount, tmp_path: Path) -> None:
+def test_a_contract_that_names_no_subscription_is_over_once_all_that_billed_it_is(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        contract = await started(made, method="pm_card_chargeCustomerFail")
+        bare = msgspec.structs.replace(contract, references={"customer": contract.references["customer"]})
+        assert not (await made.call(lambda: made.connector.open_invoices(bare))).is_over
+        account.api.v1.subscriptions.cancel(contract.references["subscription"])
+        assert (await made.call(lambda: made.connector.open_invoices(bare))).is_over
+        other = msgspec.structs.replace(bare, id="con_of_another")
+        assert not (await made.call(lambda: made.connector.open_invoices(other))).is_over
+
+    run_over(account, tmp_path, act)
+
+
+def test_what_people_have_taken_out_of_collection_is_left_to_them(account: StripeAccount, tmp_path: Path) -> None:
     async def act(made: Bench[Billing]) -> None:
         contract = await started(made, method="pm_card_chargeCustomerFail")
         mark: Any = {"metadata": {"tiergate_collection": "stopped"}}
         account.api.v1.invoices.update(contract.references["invoice"], mark)
-        (open_,) = await left(made, contract)
-        assert open_.is_overdue is False
+        assert await left(made, contract) == ()
 
     run_over(account, tmp_path, act)
 

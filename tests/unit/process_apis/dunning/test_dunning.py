@@ -426,6 +426,19 @@ def test_people_let_a_service_go_on_of_which_the_debt_is_written_off(dunning: Ma
 
 
 def test_what_is_kept_stays_as_it_is_until_it_is_paid(dunning: Make) -> None:
+def test_what_people_take_out_of_collection_is_owed_no_longer(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.fail()
+    made.later(15)
+    made.everybody.end("in_1", "open")  # billing has it open, and names it no more
+    made.later(1)
+    assert (made.found().state, made.everybody.is_suspended, made.cases()) == ("recovered", False, {})
+
+    made.everybody.end("in_1", "uncollectible")
+    made.report(INVOICE_CANCELLED)
+    assert (made.look().state, made.everybody.is_suspended, made.cases()) == ("written_off", False, {})
+
+
     made = dunning(KEEP)
     made.fail()
     made.later(14)
