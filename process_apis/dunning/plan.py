@@ -37,8 +37,8 @@ class Standing(msgspec.Struct, frozen=True):
     """Whether billing has ended the contract, whatever it is here: then nothing lets its service go on by itself."""
     is_holder: bool = True
     """Whether the customer that owes has the contract still."""
-    is_given_up: bool = False
-    """Whether billing has given up what was owed, or a part of it."""
+    given_up: tuple[OpenInvoice, ...] = ()
+    """What was owed before, and billing has given up: nothing is due of it any more."""
     is_disputed: bool = False
     postponed_until: date | None = None
     amendment_id: str = ""
@@ -74,8 +74,8 @@ class Verdict(msgspec.Struct, frozen=True):
 def verdict(now: Standing) -> Verdict:
     """Return what becomes of a dunning."""
     if not now.owed:
-        stays = (now.is_given_up or now.is_ended_in_billing) and now.is_suspended and _runs(now)
-        return Verdict("written_off" if now.is_given_up else "recovered", suspended=stays)
+        stays = bool(now.given_up or now.is_ended_in_billing) and now.is_suspended and _runs(now)
+        return Verdict("written_off" if now.given_up else "recovered", suspended=stays)
     if not _runs(now):
         why = "the contract is over" if now.is_over else "another customer has the contract"
         return Verdict("ended", next=f"{why}: what it owes stays to be paid")

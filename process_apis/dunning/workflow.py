@@ -197,10 +197,11 @@ class DunningLooks(DBOSConfiguredInstance):
         context = self._context
         is_holder = row.customer_id == found.contract.customer_id
         billed = self._context.platforms.open_invoices(self._of_customer(row, order))
-        invoices = [*billed.items, *self._returned(row)]
+        invoices = [*billed.items, *self._returned(row, found.zone)]
         known = {each.id for each in invoices_of(row)} if row.owed or row.state in CLOSED else set[str]()
         owed = [each for each in invoices if each.is_overdue or (row.owed and each.id in known)]
         gone = known - {each.id for each in invoices}
+        given_up = [each for each in invoices_of(row) if each.id in gone and self._is_given_up(row, each.id)]
         asked = amendment_id(row.contract_id, _key(row))
         is_ours = self._amendments.is_known(asked) and self._amendments.row(asked).requested_by == OURS
         return Standing(
@@ -214,7 +215,7 @@ class DunningLooks(DBOSConfiguredInstance):
             is_over=found.is_over,
             is_ended_in_billing=billed.is_over,
             is_holder=is_holder,
-            is_given_up=not owed and any(self._is_given_up(row, each) for each in gone),
+            given_up=tuple(msgspec.structs.replace(each, due=Money(0, row.currency)) for each in given_up),
             is_disputed=self._records.is_disputed(row.contract_id),
             postponed_until=date.fromisoformat(row.postponed_until) if row.postponed_until else None,
             amendment_id=asked if is_ours else "",
@@ -233,12 +234,12 @@ class DunningLooks(DBOSConfiguredInstance):
         references = {"customer": reference} if reference else {}
         return msgspec.structs.replace(contract, customer_id=row.customer_id, references=references)
 
-    def _returned(self, row: sa.Row[Any]) -> list[OpenInvoice]:
-        """Return what is due again for direct debits that came back: what the ERP has open of their invoices, once that
-        is booked, and all of it before."""
-        found: list[OpenInvoice] = []
+    def _returned(self, row: sa.Row[Any], zone: ZoneInfo) -> list[OpenInvoice]:
+        """Return what is due again for direct debits that came back: what the ERP has open of their invoices, once they
+        are booked, by us or by hand, and all that came back before."""
+        due, booked, since = dict[str, Money](), dict[tuple[str, str], Money](), dict[str, date]()
         for each in self._records.reversals(row.contract_id, row.customer_id):
-            if each.id.endswith(":reinstated") or each.skipped or any(each.invoice_id == one.id for one in found):
+            if each.id.endswith(":reinstated"):
                 continue
             try:
                 went = self._context.platforms.reversal(each.billing, each.id)
@@ -246,19 +247,23 @@ class DunningLooks(DBOSConfiguredInstance):
                 continue  # no money went back
             if went.kind != "return":
                 continue
-            due = went.unexplained
-            if each.state == "posted":
-                left = self._context.platforms.erp_posting(each.invoice_id, each.legal_entity).balance
-                due = min(due, left, key=lambda money: money.amount)
-            if due.amount > 0:
-                zone = ZoneInfo("UTC")
-                since = datetime.combine(went.reversed_on, datetime.min.time(), zone)
-                found.append(
-                    OpenInvoice(
-                        each.invoice_id, "", due, since, True, reason="the direct debit came back", returned=True
-                    )
-                )
-        return found
+            key, more, none = each.invoice_id, went.unexplained, Money(0, went.amount.currency)
+            since[key] = min(since.get(key, went.reversed_on), went.reversed_on)
+            if each.state == "posted" or each.skipped:
+                booked[key, each.legal_entity] = booked.get((key, each.legal_entity), none) + more
+            else:
+                due[key] = due.get(key, none) + more
+        for (key, seller), came_back in booked.items():
+            left = min(came_back, self._left_in_the_books(key, seller, came_back), key=lambda money: money.amount)
+            due[key] = due.get(key, Money(0, left.currency)) + left
+        return [_came_back(key, each, since[key], zone) for key, each in due.items() if each.amount > 0]
+
+    def _left_in_the_books(self, invoice_id: str, legal_entity: str, came_back: Money) -> Money:
+        """Return what the ERP has open of an invoice: nothing of one that people have kept out of it."""
+        try:
+            return self._context.platforms.erp_posting(invoice_id, legal_entity).balance
+        except NotFound:
+            return Money(0, came_back.currency)
 
     def _is_given_up(self, row: sa.Row[Any], invoice_id: str) -> bool:
         return self._context.platforms.invoice(self._billing(row), invoice_id).state == "uncollectible"
@@ -296,7 +301,7 @@ class DunningLooks(DBOSConfiguredInstance):
         context = self._context
         changes: dict[str, Any] = known | {"owed": now.sum.amount, "since": now.since and now.since.isoformat()}
         if now.owed:
-            changes["invoices"] = msgspec.json.encode(now.owed)
+            changes["invoices"] = msgspec.json.encode((*now.owed, *now.given_up))
         if now.owed and row.state not in OWED_IN:
             changes |= {"times": _times(row), "postponed_until": None}
         waits_for = f"{refused.field}: {refused.reason}" if refused else said.next
@@ -394,6 +399,12 @@ class DunningLooks(DBOSConfiguredInstance):
         )
         if case.reason != finding.reason:
             self._context.cases.restate(case, finding.reason)
+
+
+def _came_back(invoice_id: str, due: Money, on: date, zone: ZoneInfo) -> OpenInvoice:
+    """Return what is due of an invoice again from a day of the books on."""
+    since = datetime.combine(on, datetime.min.time(), zone)
+    return OpenInvoice(invoice_id, "", due, since, True, reason="the direct debit came back", returned=True)
 
 
 def _is_as_said(row: sa.Row[Any], said: Verdict) -> bool:

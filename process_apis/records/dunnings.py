@@ -236,7 +236,8 @@ def dunning_id(contract_id: str, customer_id: str) -> str:
 
 
 def invoices_of(row: sa.Row[Any]) -> tuple[OpenInvoice, ...]:
-    """Return the invoices that were owed at the last look; of one that is over, before that."""
+    """Return the invoices that were owed at the last look; of one that is over, before that. Of those that billing has
+    given up nothing is due."""
     return _INVOICES.decode(row.invoices)
 
 
@@ -248,7 +249,7 @@ def _visible(principal: Principal) -> sa.ColumnElement[bool]:
 def dunning(row: sa.Row[Any], entries: Sequence[sa.Row[Any]] = ()) -> Dunning:
     """Return a dunning as channels see it."""
     owes = row.owed > 0
-    invoices = invoices_of(row) if owes else ()
+    invoices = tuple(each for each in invoices_of(row) if each.due.amount > 0) if owes else ()
     tries = [each.next_attempt_at for each in invoices if each.next_attempt_at]
     return Dunning(
         id=row.id,

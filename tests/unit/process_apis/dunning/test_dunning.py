@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from canonical.amendments import Amendment, Cancel, Pause, Resume, Transfer
@@ -425,7 +426,20 @@ def test_people_let_a_service_go_on_of_which_the_debt_is_written_off(dunning: Ma
     assert (made.later(20).suspended, made.cases()) == (False, {})
 
 
-def test_what_is_kept_stays_as_it_is_until_it_is_paid(dunning: Make) -> None:
+def test_what_is_written_off_is_not_forgotten_for_an_invoice_that_comes_later(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.fail()
+    made.later(14)
+    assert made.later(17).state == "written_off"
+    found = made.fail("in_2", 5_000)
+    assert ([each.id for each in found.invoices], found.owed.amount) == (["in_2"], 5_000)
+
+    pay(made, "in_2")
+    assert (made.look().state, made.everybody.is_suspended) == ("written_off", True)
+    pay(made)
+    assert (made.look().state, made.everybody.is_suspended) == ("recovered", False)
+
+
 def test_what_people_take_out_of_collection_is_owed_no_longer(dunning: Make) -> None:
     made = dunning(WRITE_OFF)
     made.fail()
@@ -439,6 +453,7 @@ def test_what_people_take_out_of_collection_is_owed_no_longer(dunning: Make) -> 
     assert (made.look().state, made.everybody.is_suspended, made.cases()) == ("written_off", False, {})
 
 
+def test_what_is_kept_stays_as_it_is_until_it_is_paid(dunning: Make) -> None:
     made = dunning(KEEP)
     made.fail()
     made.later(14)
@@ -470,6 +485,32 @@ def test_a_direct_debit_that_comes_back_is_owed_until_the_books_have_it_paid(dun
     made.everybody.books["in_9"] = Money(0, "EUR")
     assert made.later(1).state == "recovered"
     assert not made.everybody.is_suspended
+
+
+def test_each_part_of_an_invoice_that_comes_back_is_owed_from_midnight_of_the_books(dunning: Make) -> None:
+    made = dunning("")
+    half = Money(5_950, "EUR")
+    for key in ("du_1", "du_2"):
+        made.give_back(key)
+        made.everybody.went[key] = msgspec.structs.replace(made.everybody.went[key], amount=half)
+    found = made.look()
+    assert (found.owed, len(found.invoices)) == (EUROS, 1)
+    assert found.invoices[0].since == datetime(2026, 3, 9, 23, tzinfo=UTC)
+
+    made.context.postings.change("reversal", "du_2", state="waiting")
+    made.everybody.books["in_9"] = half
+    assert made.later(1).owed == EUROS
+    made.everybody.books["in_9"] = Money(2_000, "EUR")
+    assert made.later(1).owed == Money(7_950, "EUR")
+
+
+def test_what_came_back_and_is_booked_by_hand_is_owed_as_the_books_have_it(dunning: Make) -> None:
+    made = dunning("")
+    made.give_back()
+    made.context.postings.change("reversal", "du_1", state="failed", skipped=True)
+    assert made.look().owed == EUROS
+    made.everybody.books["in_9"] = Money(0, "EUR")
+    assert made.later(1).state == "recovered"
 
 
 def test_a_pause_that_ends_leaves_a_service_suspended_that_is_owed_for(dunning: Make) -> None:
