@@ -107,7 +107,7 @@ class DunningLooks(DBOSConfiguredInstance):
         if order.plan is None or order.state not in (*IN_FORCE, "on_hold"):
             self._without_order(row, f"its order is {order.state}")
             return
-        row = self._asks_anew(row)
+        row = self._asks_again(row)
         found = running(self._context, self._amendments, order)
         now = self._standing(row, found, order)
         said = verdict(now)
@@ -182,7 +182,7 @@ class DunningLooks(DBOSConfiguredInstance):
         give_up(self._context, self._amendments, now.amendment_id, why)
         return ""
 
-    def _asks_anew(self, row: sa.Row[Any]) -> sa.Row[Any]:
+    def _asks_again(self, row: sa.Row[Any]) -> sa.Row[Any]:
         """Return a dunning that may ask for the end of its contract, where what it has asked for was given up because
         nothing asked for it, and not by people."""
         asked = amendment_id(row.contract_id, _key(row))

@@ -89,7 +89,7 @@ def is_suspended(engine: sa.Engine, contract_id: str, customer_id: str) -> bool:
 
 class Asked(NamedTuple):
     """What a dunning says of the end of a contract that was asked for under our name: whether it asks for it still, and
-    whether what is owed is to be looked at first."""
+    whether what is owed is to be checked first."""
 
     still: bool
     look_is_due: bool

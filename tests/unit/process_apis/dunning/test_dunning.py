@@ -321,7 +321,7 @@ def test_an_end_is_not_carried_out_before_what_is_owed_was_looked_at(dunning: Ma
     made = dunning(CANCEL)
     made.fail()
     asked = asked_for(made)
-    made.everybody.end("in_1", "paid")  # of which nothing was told yet
+    made.everybody.end("in_1", "paid")  # which nobody has reported yet
     (case,) = made.bench.cases(asked.id)
     made.bench.act(case, "approve")
     made.look_at_amendments()
