@@ -181,7 +181,7 @@ DUNNING_TRANSITIONS: dict[DunningState, frozenset[DunningState]] = {
     "kept": _ENDED | _SETTLED,
     "ended": (_OWES - _ENDED) | _SETTLED,  # a contract comes back to who still owes for it
     "written_off": _OWES | _RECOVERED,
-    "recovered": _OWES | {"written_off"},  # what people had taken out of collection is given up
+    "recovered": _OWES | (_SETTLED - _RECOVERED),  # what people had taken out of collection is given up
 }
 
 CustomerMergeState = Literal["taken_over", "asked", "kept", "switched", "in_question", "stayed", "undone"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -349,7 +350,7 @@ def test_an_end_on_its_way_to_billing_is_refused_once_the_debt_is_paid(dunning: 
 
 
 @pytest.mark.parametrize("action", ["end", "postpone", "resume"])
-def test_a_decision_that_comes_while_a_look_runs_is_what_counts(dunning: Make, action: str) -> None:
+def test_a_decision_that_comes_while_a_look_runs_is_what_counts(dunning: Make, action: Any) -> None:
     made = dunning(CANCEL)
     made.fail()
     made.later(14)
