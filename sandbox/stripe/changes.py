@@ -19,7 +19,7 @@ from sandbox.stripe.parameters import require
 from sandbox.stripe.periods import next_after
 from sandbox.stripe.phases import check_custom_fields
 from sandbox.stripe.prorations import Prorations
-from sandbox.stripe.subscription_items import SubscriptionItems, at_most, check_quantity, metered
+from sandbox.stripe.subscription_items import SubscriptionItems, at_most, check_quantity, counted, metered
 from sandbox.stripe.subscriptions import Subscriptions, behavior, days
 
 AFTER_THE_END = {"cancellation_details", "metadata"}
@@ -41,7 +41,7 @@ class Change(msgspec.Struct, frozen=True):
         """Return whether it costs something else now (Prorations: What triggers prorations)."""
         if self.before is None or self.after is None:
             return True
-        return any(self.before[name] != self.after[name] for name in ("price", "quantity"))
+        return any(self.before.get(name) != self.after.get(name) for name in ("price", "quantity"))
 
 
 class Changes:
@@ -194,7 +194,7 @@ class Changes:
         if "price" in row and row["price"] != item["price"]["id"]:
             price = self._recurring(subscription, row["price"], at)
             self.items.repriced(item, price)
-            item["quantity"] = None if metered(price) else 1
+            counted(item, None if metered(price) else 1)
         check_quantity(item["price"], row, at)
         if "quantity" in row:
             item["quantity"] = forms.whole(row, "quantity", at)

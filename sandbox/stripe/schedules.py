@@ -15,7 +15,7 @@ from sandbox.stripe.forms import Params
 from sandbox.stripe.invoicing import rounded_amount
 from sandbox.stripe.objects import Object, empty
 from sandbox.stripe.phases import Phases
-from sandbox.stripe.subscription_items import SubscriptionItems
+from sandbox.stripe.subscription_items import SubscriptionItems, counted
 from sandbox.stripe.subscriptions import Subscriptions, behavior, billing_mode
 
 RUNNING = ("not_started", "active")
@@ -249,7 +249,8 @@ class Schedules:
             before = deepcopy(found)
             price = self.account.get("price", row["price"])
             item = found or self.items.make(after, price, _quantified(row), start, end)
-            item |= {"quantity": row["quantity"], "metadata": row["metadata"], "tax_rates": row["tax_rates"]}
+            counted(item, row["quantity"])
+            item |= {"metadata": row["metadata"], "tax_rates": row["tax_rates"]}
             if not _kept(self.account, item["discounts"], row["discounts"]):
                 given = _redeemable(row["discounts"])
                 of_item = owner | {"subscription_item": item["id"]}
@@ -373,7 +374,7 @@ def _of_subscription(subscription: Object) -> Object:
             {
                 "price": each["price"]["id"],
                 "plan": each["price"]["id"],
-                "quantity": each["quantity"],
+                "quantity": each.get("quantity"),
                 "discounts": [none | {"discount": key} for key in each["discounts"]],
                 "metadata": dict(each["metadata"]),
                 "tax_rates": list(each["tax_rates"]),

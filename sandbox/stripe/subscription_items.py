@@ -114,18 +114,19 @@ class SubscriptionItems:
         return wanted
 
     def make(self, subscription: Object, price: Object, item: Params, start: int, end: int) -> Object:
-        """Return a new item for the period from `start` to `end`. A metered one has no quantity."""
-        return self.account.make(
+        """Return a new item for the period from `start` to `end`."""
+        made = self.account.make(
             "subscription_item",
             price=price,
             plan=_plan(price),
-            quantity=None if metered(price) else forms.whole(item, "quantity", "items[0]"),
             subscription=subscription["id"],
             metadata=item.get("metadata", {}),
             tax_rates=self.rates(item.get("tax_rates", [])),
             current_period_start=start,
             current_period_end=end,
         )
+        counted(made, None if metered(price) else forms.whole(item, "quantity", "items[0]"))
+        return made
 
     def repriced(self, item: Object, price: Object) -> None:
         """Give an item another price."""
@@ -155,6 +156,13 @@ def check_quantity(price: Object, item: Params, name: str) -> None:
     """Refuse a quantity of a price that is billed by usage (Billing: Usage-based billing; Subscription Items)."""
     if metered(price) and "quantity" in item:
         raise invalid("You cannot set the quantity for metered plans.", f"{name}[quantity]", "")
+
+
+def counted(item: Object, quantity: int | None) -> None:
+    """Give an item its quantity. One that is billed by usage does not say any (The Subscription Item object)."""
+    item.pop("quantity", None)
+    if quantity is not None:
+        item["quantity"] = quantity
 
 
 def _plan(price: Object) -> Object:

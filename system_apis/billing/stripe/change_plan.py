@@ -103,7 +103,7 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
         placed.append((row, kept))
     for line in list(unplaced):
         for row, lines in placed:
-            if row in free and parts.months(line) == _months(row) and _has_room(lines, line):
+            if row in free and parts.months(line) == _months(row) and _has_room(row, lines, line):
                 lines.append(line)
                 touched.add(line.id)
                 unplaced.remove(line)
@@ -166,7 +166,7 @@ def _homes(running: Sequence[Row], done: Sequence[Row], waiting: Iterable[Row]) 
 
 
 def _months(row: Row) -> int:
-    return mapping.months_of(row["items"]["data"][0]["price"])
+    return mapping.months_of((mapping.licensed(row) or row["items"]["data"])[0]["price"])
 
 
 def _check_runs(
@@ -208,7 +208,7 @@ def _check_billed(
     for row in unchanged:
         names = _named(row)
         said = parts.merged(present[key] for key in names if key in present)
-        billed = {each["price"]["lookup_key"]: each["quantity"] for each in row["items"]["data"]}
+        billed = {each["price"]["lookup_key"]: each["quantity"] for each in mapping.licensed(row)}
         if set(names) - present.keys() or billed != {price_key(each.lines[0]): each.quantity for each in said}:
             reason = (
                 f"{row['id']} of Stripe bills something else than the contract {change.contract.id} says: "
@@ -229,17 +229,19 @@ def _check_billed(
 def _fitting(row: Row, lines: list[PricedLine]) -> tuple[list[PricedLine], list[PricedLine]]:
     """Return those of a subscription's lines that it can bill, and those that are too many: the ones whose price is
     new there come last."""
-    prices = {each["price"]["lookup_key"] for each in row["items"]["data"]}
+    prices = {each["price"]["lookup_key"] for each in mapping.licensed(row)}
     kept: list[PricedLine] = []
     left: list[PricedLine] = []
     for line in sorted(lines, key=lambda each: price_key(each) not in prices):
-        (kept if _has_room(kept, line) else left).append(line)
+        (kept if _has_room(row, kept, line) else left).append(line)
     return kept, left
 
 
-def _has_room(lines: Sequence[PricedLine], line: PricedLine) -> bool:
+def _has_room(row: Row, lines: Sequence[PricedLine], line: PricedLine) -> bool:
+    """Return whether a subscription can bill one more line, beside these and what it charges by use."""
     prices = {price_key(each) for each in lines}
-    return price_key(line) in prices or len(prices) < MAX_ITEMS
+    by_use = len(row["items"]["data"]) - len(mapping.licensed(row))
+    return price_key(line) in prices or len(prices) + by_use < MAX_ITEMS
 
 
 def _chunked(lines: Iterable[PricedLine]) -> Iterable[tuple[Item, ...]]:

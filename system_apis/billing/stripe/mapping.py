@@ -354,6 +354,17 @@ def months_of(price: Row) -> int:
     return MONTHS.get(recurring["interval"], 0) * recurring["interval_count"]
 
 
+def licensed(subscription: Row) -> list[Row]:
+    """Return the items of a subscription that bill lines of the contract. One that is charged by use was added by a
+    person, is of no line, and has no quantity (The Subscription Item object)."""
+    return [each for each in subscription["items"]["data"] if not is_metered(each)]
+
+
+def is_metered(item: Row) -> bool:
+    """Return whether an item of a subscription is charged by use (The Price object, `recurring.usage_type`)."""
+    return item["price"]["recurring"]["usage_type"] == "metered"
+
+
 def memo(items: Iterable[Item]) -> str:
     """Return what is written on each invoice about lines of which price and quantity do not say what was agreed."""
     lines = [line for item in items for line in item.lines if parts.piece_terms(line)]
@@ -457,11 +468,12 @@ def changed_items(
 ) -> list[Row]:
     """Return what makes `items` of those of a subscription (API reference: Update a subscription, `items`).
 
-    An item that is to have another price is changed in its place, so that there are never more than twenty.
+    What is charged by use stays. An item that is to have another price is changed in its place, so that there are never
+    more than twenty.
     `prices` and `tax_rates` hold Stripe's ids by natural key.
     """
     default = [each["id"] for each in subscription["default_tax_rates"]]
-    present: list[Row] = subscription["items"]["data"]
+    present = licensed(subscription)
     wanted = {prices[price_key(each.lines[0])]: each for each in items}
     kept = [(each, price) for each in present if (price := each["price"]["id"]) in wanted]
     new = [price for price in wanted if price not in [each for _, each in kept]]
@@ -500,10 +512,10 @@ def changed_items(
 
 def ended_items(subscription: Row) -> list[Row]:
     """Return what makes the items of a subscription bill nothing, for no line any more: it needs an item until it is
-    cancelled, and a cancellation itself is always of now (API reference: Cancel a subscription, `prorate`)."""
+    cancelled, and a cancellation itself is always of now (API reference: Cancel a subscription, `prorate`). What is
+    charged by use stays: it has no quantity to take away."""
     return [
-        {"id": each["id"], "quantity": 0, "metadata": _named(each["metadata"], {})}
-        for each in subscription["items"]["data"]
+        {"id": each["id"], "quantity": 0, "metadata": _named(each["metadata"], {})} for each in licensed(subscription)
     ]
 
 

@@ -205,3 +205,65 @@ def test_two_contracts_that_share_a_meter_are_not_both_billed_for_it(account: St
         assert "share the meter" in refusal.reason
 
     run(account, tmp_path, act)
+
+
+def items(sale: Sale) -> list[tuple[str, int | None]]:
+    """Return what the items of the first subscription are of, and how much; None of what is charged by use."""
+    rows = sale.subscriptions()[0]["items"]["data"]
+    return [(each["price"]["product"], each.get("quantity")) for each in rows]
+
+
+def test_a_contract_that_is_charged_by_use_is_changed_and_charged_by_use_on(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        metered = Metered(sale)
+        change = sale.change(seat(15), seat(2, 500, "lin_2"), settlement="next_invoice")
+        await sale.preview(change)
+        await sale.amend(change)
+        repriced = sale.change(seat(15, 900), key="amd_2", settlement="none")
+        await sale.amend(repriced)
+
+        assert items(sale) == [("SKU-lin_1", 15), (SKU, None)]
+        metered.until_after_the_period()
+        await metered.put(metered.usage())
+        sale.wait(2 / 24)
+        assert metered.billed() == [25]
+
+    run(account, tmp_path, act)
+
+
+@pytest.mark.parametrize("at_period_end", [True, False])
+def test_a_contract_that_is_charged_by_use_can_end(
+    account: StripeAccount, tmp_path: Path, *, at_period_end: bool
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        metered = Metered(sale)
+        sale.wait(3)
+        change = sale.change(at_period_end=at_period_end)
+        await sale.preview(change)
+        await sale.amend(change)
+
+        assert sale.contract.state == "cancelled"
+        sale.wait(40)
+        assert {each["status"] for each in sale.subscriptions()} == {"canceled"}
+        assert metered.billed() == []
+
+    run(account, tmp_path, act)
+
+
+def test_an_item_that_is_charged_by_use_takes_one_of_the_places_of_a_subscription(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        first = [seat(1, 100, f"lin_{place}") for place in range(18)]
+        await sale.start(*first)
+        Metered(sale)
+
+        await sale.amend(sale.change(*first, seat(1, 100, "lin_18"), seat(1, 100, "lin_19")))
+
+        assert [len(each["items"]["data"]) for each in sale.subscriptions()] == [20, 1]
+
+    run(account, tmp_path, act)
