@@ -6,12 +6,17 @@ that what Stripe has of that minute says whether it came: an identifier says so 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from canonical.deals import plain
 from canonical.faults import Conflict, Rejected
 from canonical.usage import UsageOfPeriod
+from system_apis.billing.stripe.change_plan import OVER
 from system_apis.billing.stripe.client import Row, StripeClient, at
+from system_apis.billing.stripe.contracts import reference
+from system_apis.billing.stripe.mapping import is_metered
+from system_apis.billing.stripe.previews import details_of, is_proration
 
 BEFORE_THE_END = timedelta(hours=1)
 """How long before the end of a period its event is: well within the period, wherever Stripe's own begins to a second,
@@ -30,28 +35,30 @@ class Metering:
 
     async def put(self, usage: UsageOfPeriod) -> UsageOfPeriod:
         """Let Stripe bill what was used in a period, once."""
-        subscription, item = await self._item(usage)
-        meter = await self._client.get(at("billing", "meters", item["price"]["recurring"]["meter"]))
         moment = int((usage.ends_at - BEFORE_THE_END).timestamp()) // MINUTE * MINUTE
+        owned = await self._subscriptions(reference(usage.contract, "customer"))
+        subscription, item = _charging(usage, owned, moment)
+        meter = await self._client.get(at("billing", "meters", item["price"]["recurring"]["meter"]))
         present = await self._present(meter, subscription["customer"], moment)
         if present == float(usage.quantity):
             return usage
         if present:
             raise Rejected("billing", f"{present} is there for the period, and not {usage.quantity}", field="quantity")
-        await self._check(usage, subscription, item, meter, moment)
+        _check(usage, meter, _sharing(owned, subscription, meter, moment))
+        if not await self._is_invoiced_later(subscription, item, moment):
+            what = f"{plain(usage.quantity)} of {usage.sku} until {usage.ends_at.isoformat()}"
+            reason = f"the invoice of the period is issued already: charge {what} by hand"
+            raise Rejected("billing", reason, field="period")
         await self._send(usage, subscription["customer"], meter, moment)
         return usage
 
-    async def _item(self, usage: UsageOfPeriod) -> tuple[Row, Row]:
-        """Return the subscription of the contract that charges a product by use, and the item that does."""
-        for each in usage.contract.named("subscription"):
-            subscription = await self._client.get(at("subscriptions", each), expand=["latest_invoice"])
-            for item in subscription["items"]["data"]:
-                recurring = item["price"]["recurring"]
-                if item["price"]["product"] == usage.sku and recurring["usage_type"] == "metered":
-                    return subscription, item
-        reason = f"no subscription of {usage.contract.id} has a metered price of {usage.sku}: add one"
-        raise Rejected("billing", reason, field="lines")
+    async def _subscriptions(self, owner: str) -> list[Row]:
+        """Return all subscriptions that a customer has or had, the newest first, with all of their items."""
+        found = await self._client.listed(at("subscriptions"), customer=owner, status="all")
+        for each in found:
+            path = at("subscription_items")
+            each["items"]["data"] = await self._client.whole(each["items"], path, subscription=each["id"])
+        return found
 
     async def _present(self, meter: Row, customer: str, moment: int) -> float:
         """Return what Stripe has of the minute of the event."""
@@ -63,30 +70,17 @@ class Metering:
         )
         return sum(float(each["aggregated_value"]) for each in rows)
 
-    async def _check(self, usage: UsageOfPeriod, subscription: Row, item: Row, meter: Row, moment: int) -> None:
-        """Raise `Rejected` where the event would not be billed, or not as what it is."""
-        formula = meter["default_aggregation"]["formula"]
-        if formula != "sum":
-            raise Rejected("billing", f"the meter {meter['id']} is to add up, and is of {formula}", field="meter")
-        if sum(map(str.isdigit, plain(usage.quantity))) > DIGITS:
-            reason = f"{plain(usage.quantity)} has more than the {DIGITS} digits that Stripe takes: charge it by hand"
-            raise Rejected("billing", reason, field="quantity")
-        invoice: Row = subscription["latest_invoice"] or {"status": "draft"}
-        is_over = subscription["status"] == "canceled" or item["current_period_start"] > moment
-        if is_over and invoice["status"] != "draft":
-            what = f"{plain(usage.quantity)} of {usage.sku} until {usage.ends_at.isoformat()}"
-            reason = f"the invoice of the period is issued already: charge {what} by hand"
-            raise Rejected("billing", reason, field="period")
-        others = await self._client.listed(at("subscriptions"), customer=subscription["customer"])
-        sharing = [
-            each["id"]
-            for each in others
-            for one in each["items"]["data"]
-            if one["price"]["recurring"].get("meter") == meter["id"]
-        ]
-        if len(sharing) > 1:
-            reason = f"{', '.join(sharing)} share the meter {meter['id']}, which bills it on each: give each its own"
-            raise Rejected("billing", reason, field="meter")
+    async def _is_invoiced_later(self, subscription: Row, item: Row, moment: int) -> bool:
+        """Return whether an item is still to be charged for the period that a moment is in: it is the present one, or
+        its invoice is a draft, on which usage is counted until it is finalized (Configure grace period)."""
+        if subscription["status"] not in OVER and item["current_period_start"] <= moment:
+            return True
+        drafts = await self._client.listed(at("invoices"), subscription=subscription["id"], status="draft")
+        for each in drafts:
+            lines = await self._client.whole(each["lines"], at("invoices", each["id"], "lines"))
+            if any(_is_for(line, item, moment) for line in lines):
+                return True
+        return False
 
     async def _send(self, usage: UsageOfPeriod, customer: str, meter: Row, moment: int) -> None:
         if not usage.quantity:
@@ -101,3 +95,47 @@ class Metering:
         except Conflict as conflict:  # it came before, and is not summed up yet
             if conflict.field != "identifier":
                 raise
+
+
+def _charging(usage: UsageOfPeriod, owned: Iterable[Row], moment: int) -> tuple[Row, Row]:
+    """Return the subscription of the contract that charges a product by use at a moment, and the item that does. Raises
+    `Rejected` where none does."""
+    for each in owned:
+        is_of_contract = each["metadata"].get("tiergate_contract") == usage.contract.id
+        if is_of_contract and each["start_date"] <= moment and (each["ended_at"] is None or moment < each["ended_at"]):
+            for item in each["items"]["data"]:
+                if is_metered(item) and item["price"]["product"] == usage.sku:
+                    return each, item
+    until = usage.ends_at.isoformat()
+    reason = f"no subscription of {usage.contract.id} has a metered price of {usage.sku} for the period until {until}"
+    raise Rejected("billing", f"{reason}: add one, or charge it by hand", field="lines")
+
+
+def _sharing(owned: Iterable[Row], subscription: Row, meter: Row, moment: int) -> list[str]:
+    """Return the ids of subscriptions that charge for what a meter counts at a moment, once for each item."""
+    return [
+        each["id"]
+        for each in owned
+        if each["id"] == subscription["id"] or (each["status"] not in OVER and each["start_date"] <= moment)
+        for item in each["items"]["data"]
+        if item["price"]["recurring"].get("meter") == meter["id"]
+    ]
+
+
+def _check(usage: UsageOfPeriod, meter: Row, sharing: Sequence[str]) -> None:
+    """Raise `Rejected` where an event would not be billed as what it is."""
+    formula = meter["default_aggregation"]["formula"]
+    if formula != "sum":
+        raise Rejected("billing", f"the meter {meter['id']} is to add up, and is of {formula}", field="meter")
+    if sum(map(str.isdigit, plain(usage.quantity))) > DIGITS:
+        reason = f"{plain(usage.quantity)} has more than the {DIGITS} digits that Stripe takes: charge it by hand"
+        raise Rejected("billing", reason, field="quantity")
+    if len(sharing) > 1:
+        reason = f"{', '.join(sharing)} share the meter {meter['id']}, which bills it on each: give each its own"
+        raise Rejected("billing", reason, field="meter")
+
+
+def _is_for(line: Row, item: Row, moment: int) -> bool:
+    """Return whether a line of an invoice charges an item for the period that a moment is in."""
+    is_in = line["period"]["start"] <= moment < line["period"]["end"]
+    return is_in and not is_proration(line) and details_of(line).get("subscription_item") == item["id"]

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from canonical.faults import TRANSIENT, Rejected
@@ -265,5 +266,64 @@ def test_an_item_that_is_charged_by_use_takes_one_of_the_places_of_a_subscriptio
         await sale.amend(sale.change(*first, seat(1, 100, "lin_18"), seat(1, 100, "lin_19")))
 
         assert [len(each["items"]["data"]) for each in sale.subscriptions()] == [20, 1]
+
+    run(account, tmp_path, act)
+
+
+def test_what_billing_began_by_itself_is_found_by_its_contract(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        metered = Metered(sale)
+        named = {name: each for name, each in sale.contract.references.items() if name != "subscription"}
+        metered.until_after_the_period()
+
+        await metered.put(metered.usage(contract=msgspec.structs.replace(sale.contract, references=named)))
+
+        assert metered.used() == ["12.5"]
+
+    run(account, tmp_path, act)
+
+
+def test_an_invoice_of_a_change_does_not_stand_for_that_of_the_period(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        metered = Metered(sale)
+        metered.until_after_the_period()
+        await sale.amend(sale.change(seat(15), settlement="at_once"))
+
+        await metered.put(metered.usage())
+        sale.wait(2 / 24)
+
+        assert metered.billed() == [25]
+
+    run(account, tmp_path, act)
+
+
+def test_a_draft_of_another_time_does_not_stand_for_that_of_the_period(account: StripeAccount, tmp_path: Path) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        metered = Metered(sale)
+        metered.until_after_the_period()
+        sale.wait(2 / 24)
+        key = sale.subscriptions()[0]["id"]
+        owner = sale.contract.references["customer"]
+        metered.api.invoices.create({"customer": owner, "subscription": key, "auto_advance": False})
+
+        assert (await metered.refused(metered.usage())).field == "period"
+
+    run(account, tmp_path, act)
+
+
+def test_what_was_used_before_an_end_that_was_invoiced_at_once_is_to_be_charged_by_hand(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat())
+        metered = Metered(sale)
+        await sale.amend(sale.change(at_period_end=True))
+        metered.until_after_the_period()
+
+        assert {each["status"] for each in sale.subscriptions()} == {"canceled"}
+        assert (await metered.refused(metered.usage())).field == "period"
 
     run(account, tmp_path, act)
