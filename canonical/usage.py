@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -114,7 +114,8 @@ class ContractUsage(msgspec.Struct, frozen=True):
     contract_id: str
     """The contract under which it was used."""
     as_of: Instant
-    """Up to when, this moment not included. A level counts as an average up to then."""
+    """Up to when, this moment not included; the last second of a period is counted to its end. A level counts as an
+    average up to then."""
     items: tuple[MeterReading, ...]
     """One for each meter of the contract's products."""
 
@@ -162,18 +163,23 @@ def unscaled(found: Fraction | int) -> Decimal:
     return quantity.quantize(Decimal(1), context=WIDE) if quantity == quantity.to_integral_value() else quantity
 
 
-def weighted(levels: Iterable[Level], since: int, until: int) -> Fraction:
+def weighted(levels: Iterable[Level], since: int, until: int, rests: Sequence[tuple[int, int]] = ()) -> Fraction:
     """Return the average level from `since` up to `until`, by second; both in seconds since 1970 (UTC).
 
-    `levels` come in the order of their moments. The last one before `since` is the level then; without one it is 0. Of
-    several within one second the last counts. It is 0 for a time that has no second.
+    During `rests`, of which no two have a second in common, the level is 0, whatever is said of it. `levels` come in
+    the order of their moments. The last one before `since` is the level then; without one it is 0. Of several within
+    one second the last counts. It is 0 for a time that has no second.
     """
+
+    def counted(start: int, end: int) -> int:
+        return end - start - sum(max(0, min(end, over) - max(start, begun)) for begun, over in rests)
+
     total, level, reached = 0, 0, since
     for each in levels:
         at = min(max(each.at // MICROSECONDS, since), until)
-        total += level * (at - reached)
+        total += level * counted(reached, at)
         level, reached = each.scaled, at
-    total += level * (until - reached)
+    total += level * counted(reached, until)
     return Fraction(total, until - since) if until > since else Fraction(0)
 
 

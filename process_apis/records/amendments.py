@@ -19,7 +19,15 @@ from canonical.process_events import AMENDMENT_EVENTS
 from canonical.states import AmendmentState, check_amendment
 from policies.identity.authentication import Principal
 from process_apis.records import contract_products, paging, visibility
-from process_apis.records.database import amending_deals, amendments, dunnings, insert_once, renewals, writing
+from process_apis.records.database import (
+    amending_deals,
+    amendments,
+    dunnings,
+    insert_once,
+    renewals,
+    usage_periods,
+    writing,
+)
 from process_apis.records.one_row import OneRow
 from process_apis.records.published import publish
 
@@ -84,6 +92,7 @@ WAKE_DUNNINGS = dunnings.update().where(
 WAKE_DEALS = amending_deals.update().where(
     amending_deals.c.contract_id == OF, amending_deals.c.next_attempt_at.is_not(None)
 )
+WAKE_USAGE = usage_periods.update().where(usage_periods.c.contract_id == OF, usage_periods.c.state == "open")
 LAST_VERSION = sa.select(sa.func.max(amendments.c.version)).where(amendments.c.contract_id == OF)
 OURS = "process-layer"
 """Who has asked for a change that nobody asked for: our own name in the catalogue, under which no channel can ask."""
@@ -121,9 +130,9 @@ def handovers(versions: Iterable[Applied]) -> tuple[Applied, ...]:
 
 def wake(engine: sa.Engine, contract_id: str, now: datetime) -> None:
     """Let the amendments of a contract that wait for others, or for its activation, be taken up at `now`, deals that
-    are to become some, its renewal, and what it owes."""
+    are to become some, its renewal, what it owes, and periods of usage, which may end with it."""
     with writing(engine) as connection:
-        for each in (WAKE, WAKE_DEALS, WAKE_RENEWALS, WAKE_DUNNINGS):
+        for each in (WAKE, WAKE_DEALS, WAKE_RENEWALS, WAKE_DUNNINGS, WAKE_USAGE):
             connection.execute(each, {"of": contract_id, "next_attempt_at": now.isoformat()})
 
 

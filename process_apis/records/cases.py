@@ -127,9 +127,11 @@ class Cases:
             f" closed {ATTEMPTS} times meanwhile"
         )
 
-    def restate(self, case: Case, reason: str) -> None:
-        """Let an open case have another reason: what it is about has changed, and it is the same trouble."""
-        said = msgspec.json.encode(msgspec.structs.replace(case, reason=reason))
+    def restate(self, case: Case, reason: str, given: dict[str, str] | None = None) -> None:
+        """Let an open case have another reason, and another input where one is given: what it is about has changed, and
+        it is the same trouble."""
+        changed = msgspec.structs.replace(case, reason=reason, input=case.input if given is None else given)
+        said = msgspec.json.encode(changed)
         with writing(self._engine) as connection:
             same = sa.and_(cases.c.id == case.id, cases.c.state == "open")
             connection.execute(cases.update().where(same).values(document=said))
@@ -165,10 +167,12 @@ class Cases:
                     publish(connection, CASE_RESOLVED, row, now.isoformat(), case.correlation_id)
         return closed
 
-    def is_open(self, subject: str, kind: CaseKind) -> bool:
-        """Return whether a case of one kind of a subject is open."""
+    def last_of(self, subject: str, kind: CaseKind, field: str) -> Case | None:
+        """Return the newest case of one kind and field of a subject, open or not."""
+        same = (cases.c.subject == subject, cases.c.kind == kind, cases.c.field == field)
         with self._engine.connect() as connection:
-            return connection.scalar(OPEN_OF_KIND, {"of": subject, "kind": kind}) is not None
+            found = connection.scalar(sa.select(cases.c.document).where(*same).order_by(cases.c.seq.desc()).limit(1))
+        return _decoded(found) if found else None
 
     def open_of(self, customer_id: str, kind: CaseKind) -> list[Case]:
         """Return the open cases of one kind of all orders of a customer."""

@@ -60,9 +60,10 @@ LEVEL_BEFORE = (
 UNSETTLED = sa.select(sa.func.min(usage_periods.c.starts_at)).where(
     usage_periods.c.source == SOURCE, usage_periods.c.state.not_in(("handed_over", "by_hand"))
 )
-LATEST_BEFORE = sa.select(sa.func.max(usage_records.c.at)).where(
-    usage_records.c.source == SOURCE, usage_records.c.at < SINCE
+WITHIN = sa.select(sa.func.min(usage_periods.c.starts_at)).where(
+    usage_periods.c.source == SOURCE, usage_periods.c.ends_at > sa.bindparam("cut")
 )
+LATEST_BEFORE = sa.select(sa.func.max(usage_records.c.at)).where(OF_SOURCE, usage_records.c.at < SINCE)
 OLDEST = (
     sa.select(usage_records.c.at, usage_records.c.id)
     .where(usage_records.c.source == SOURCE, usage_records.c.at < UNTIL)
@@ -98,6 +99,8 @@ class Kept(NamedTuple):
     other: tuple[int, ...]
 
 
+Rests = Sequence[tuple[int, int]]
+"""Times in which a level counts as 0, in seconds since 1970 (UTC)."""
 Lock = Callable[[sa.Connection, Sequence[tuple[int, int]]], object]
 
 
@@ -131,6 +134,14 @@ class UsageRecords:
         with self._database.connect() as connection:
             return connection.scalar(query)
 
+    def holds(self, source: int, key: str, since: int) -> bool:
+        """Return whether there is a record of a source with this key, of a moment from `since` on (microseconds since
+        1970, UTC)."""
+        query = sa.select(usage_records.c.at).where(usage_records.c.source == source, usage_records.c.id == key)
+        with self._database.connect() as connection:
+            at = connection.scalar(query)
+        return at is not None and at >= since
+
     def keep(self, rows: Sequence[UsageRow], voids: Sequence[Void], lock: Lock = unlocked) -> Kept:
         """Keep a batch, all of it or nothing. Of one key the first record is kept, when two send another at the same
         time; the same one again changes nothing. `lock` is called first, with the sources and moments of all records
@@ -143,14 +154,22 @@ class UsageRecords:
             void = _insert(connection, SQLITE_VOIDS, POSTGRESQL_VOIDS, sorted(voids))
         return Kept(new + void, len(rows) - new - len(other) + len(voids) - void, other)
 
-    def quantity(self, source: int, aggregation: Aggregation, since: int, until: int) -> tuple[Fraction, int]:
+    def quantity(
+        self, source: int, aggregation: Aggregation, since: int, until: int, rests: Rests = ()
+    ) -> tuple[Fraction, int]:
         """Return what the records from `since` up to `until` come to, in millionths, and how many they are. Both are in
-        seconds since 1970 (UTC). Whatever their number, few of them are in memory."""
+        seconds since 1970 (UTC). In `rests` a level counts as 0. Whatever their number, few of them are in memory."""
         with self._database.connect() as connection:
-            return self.quantity_in(connection, source, aggregation, since, until)
+            return self.quantity_in(connection, source, aggregation, since, until, rests)
 
     def quantity_in(
-        self, connection: sa.Connection, source: int, aggregation: Aggregation, since: int, until: int
+        self,
+        connection: sa.Connection,
+        source: int,
+        aggregation: Aggregation,
+        since: int,
+        until: int,
+        rests: Rests = (),
     ) -> tuple[Fraction, int]:
         """Return what `quantity` does, in the caller's transaction."""
         of = {"source": source, "since": since * MICROSECONDS, "until": until * MICROSECONDS}
@@ -166,8 +185,14 @@ class UsageRecords:
             case "unique":
                 found = Fraction(int(connection.scalar(DIFFERENT, of) or 0) * SCALE)
             case "weighted":
-                found = weighted(_levels(connection, of), since, until)
+                found = weighted(_levels(connection, of), since, until, rests)
         return found, records
+
+
+def level_before(connection: sa.Connection, source: int, moment: int) -> int:
+    """Return the level of a source just before a moment (seconds since 1970, UTC), in millionths; 0 without any."""
+    row = connection.execute(LEVEL_BEFORE, {"source": source, "since": moment * MICROSECONDS}).one_or_none()
+    return row.quantity if row else 0
 
 
 def next_source(connection: sa.Connection, source: int) -> int | None:
@@ -177,12 +202,16 @@ def next_source(connection: sa.Connection, source: int) -> int | None:
 
 def remove(connection: sa.Connection, source: int, before: int, most: int) -> int:
     """Remove up to so many records of a contract and meter from before a moment (microseconds since 1970, UTC), and
-    return how many. Those of periods that nobody has charged stay, and so does the last one before the moment: it is
-    the level until the next."""
-    unsettled = connection.scalar(UNSETTLED, {"source": source})
-    since = before if unsettled is None else min(before, unsettled * MICROSECONDS)
+    return how many. A period keeps all of its records until it is over for so long, and charged: what is left of
+    some would come to another sum. The last one that counts stays, too: it is the level until the next."""
+    kept = (
+        connection.scalar(UNSETTLED, {"source": source}),
+        connection.scalar(WITHIN, {"source": source, "cut": before // MICROSECONDS}),
+    )
+    since = min([before, *(each * MICROSECONDS for each in kept if each is not None)])
     latest = connection.scalar(LATEST_BEFORE, {"source": source, "since": since})
-    found = connection.execute(OLDEST, {"source": source, "until": latest or 0, "most": most}).all()
+    until = since if latest is None else latest
+    found = connection.execute(OLDEST, {"source": source, "until": until, "most": most}).all()
     ids = [row.id for row in found]
     for table in (usage_voids, usage_records):
         if ids:

@@ -6,10 +6,9 @@ period, or known to have come after it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 from canonical.ids import Clock, derived
 from canonical.process_events import USAGE_EVENTS
 from canonical.states import UsagePeriodState, check_usage_period
+from canonical.usage import MICROSECONDS
 from process_apis.records.database import insert_once, usage_periods, writing
 from process_apis.records.one_row import OneRow
 
@@ -47,6 +47,17 @@ class UsagePeriod(NamedTuple):
         return derived("usg", self.contract_id, self.meter, str(self.starts_at))
 
 
+PeriodOf = Callable[[int, int], UsagePeriod]
+"""Says which period of a source a moment is in (seconds since 1970, UTC)."""
+
+
+class _Known(NamedTuple):
+    id: str
+    starts_at: int
+    ends_at: int
+    state: str
+
+
 class UsagePeriods:
     """The table of periods."""
 
@@ -54,20 +65,50 @@ class UsagePeriods:
         self._database = database
         self._clock = clock
 
-    def locked(self, connection: sa.Connection, periods: Iterable[UsagePeriod]) -> list[sa.Row[Any]]:
-        """Return the rows of some periods, as they are until the transaction ends. One that is not there is open from
-        now on."""
-        by_id = {each.id: each for each in periods}
-        there = sa.select(usage_periods).where(usage_periods.c.id.in_(by_id)).order_by(usage_periods.c.id)
-        known = {row.id for row in connection.execute(there)}
-        for key in sorted(by_id.keys() - known):
-            insert_once(connection, usage_periods, self._new(by_id[key]))
+    def locked(
+        self, connection: sa.Connection, moments: Iterable[tuple[int, int]], meant: PeriodOf
+    ) -> list[sa.Row[Any]]:
+        """Return the rows of the periods that some sources and moments (microseconds since 1970, UTC) are in, as they
+        are until the transaction ends. `meant` says where a period is that is not there: it is open from now on, and
+        ends where another one begins."""
+        by_source: dict[int, set[int]] = {}
+        for source, at in moments:
+            by_source.setdefault(source, set()).add(at // MICROSECONDS)
+        ids = {key for source in sorted(by_source) for key in self._ids(connection, source, by_source[source], meant)}
+        there = sa.select(usage_periods).where(usage_periods.c.id.in_(ids)).order_by(usage_periods.c.id)
         return list(connection.execute(there.with_for_update(read=True)))
 
-    def open(self, period: UsagePeriod) -> None:
-        """Let a period be handed over when it is over, also where no record comes in it."""
-        with writing(self._database) as connection:
-            insert_once(connection, usage_periods, self._new(period))
+    def _ids(self, connection: sa.Connection, source: int, seconds: Iterable[int], meant: PeriodOf) -> set[str]:
+        of = usage_periods.c
+        query = sa.select(of.id, of.starts_at, of.ends_at, of.state).where(of.source == source)
+        known = [_Known(*row) for row in connection.execute(query)]
+        ids: set[str] = set()
+        looked_at: list[_Known] = []
+        for second in sorted(seconds):
+            if any(each.starts_at <= second < each.ends_at for each in looked_at):
+                continue
+            found = next((each for each in known if each.starts_at <= second < each.ends_at), None)
+            if found and found.state == "open" and (until := meant(source, found.starts_at).ends_at) <= second:
+                self._end(connection, found.id, until)  # it is invoiced at other intervals since then
+                known[known.index(found)] = found._replace(ends_at=until)
+                found = None
+            if found is None:
+                wanted = meant(source, second)
+                start = max([wanted.starts_at, *(each.ends_at for each in known if each.ends_at <= second)])
+                end = min([wanted.ends_at, *(each.starts_at for each in known if each.starts_at > second)])
+                wanted = wanted._replace(starts_at=start, ends_at=end)
+                insert_once(connection, usage_periods, self._new(wanted))
+                found = _Known(wanted.id, start, end, "open")
+                known.append(found)
+            looked_at.append(found)
+            ids.add(found.id)
+        return ids
+
+    def _end(self, connection: sa.Connection, period_id: str, until: int) -> None:
+        """Let a period that is open end earlier."""
+        due = datetime.fromtimestamp(until, UTC) + SETTLES
+        this = usage_periods.update().where(usage_periods.c.id == period_id, usage_periods.c.state == "open")
+        connection.execute(this.values(ends_at=until, next_attempt_at=due.isoformat()))
 
     def _new(self, period: UsagePeriod) -> dict[str, Any]:
         due = datetime.fromtimestamp(period.ends_at, UTC) + SETTLES
@@ -79,17 +120,19 @@ class UsagePeriods:
             "updated_at": self._clock().isoformat(),
         }
 
-    def billed(self, source: int, starts_at: int) -> Decimal | None:
-        """Return what billing has of the period of a source that begins at a moment (seconds since 1970, UTC); None
-        while it has nothing."""
-        query = sa.select(usage_periods.c.quantity).where(
-            usage_periods.c.source == source,
-            usage_periods.c.starts_at == starts_at,
-            usage_periods.c.state == "handed_over",
-        )
+    def holding(self, source: int, second: int) -> sa.Row[Any] | None:
+        """Return the period of a source that a moment (seconds since 1970, UTC) is in, if there is a row of it."""
+        of = usage_periods.c
+        query = sa.select(usage_periods).where(of.source == source, of.starts_at <= second, of.ends_at > second)
         with self._database.connect() as connection:
-            found = connection.scalar(query)
-        return None if found is None else Decimal(found)
+            return connection.execute(query).one_or_none()
+
+    def since(self, row: sa.Row[Any]) -> list[sa.Row[Any]]:
+        """Return a period and all after it of its source, the earliest first."""
+        of = usage_periods.c
+        query = sa.select(usage_periods).where(of.source == row.source, of.starts_at >= row.starts_at)
+        with self._database.connect() as connection:
+            return list(connection.execute(query.order_by(of.starts_at)))
 
     def row(self, period_id: str) -> sa.Row[Any]:
         """Return a period as it is now. Raises `sqlalchemy.exc.NoResultFound`."""

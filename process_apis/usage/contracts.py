@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from canonical.deals import MONTHS, PricedLine
-from canonical.usage import microseconds
+from canonical.usage import MICROSECONDS, microseconds, period_at
 from policies.identity.authentication import Principal
 from process_apis.amendments.contract import RunningContract, began, running
 from process_apis.records import visibility
-from process_apis.records.amendments import Amendments
+from process_apis.records.amendments import Amendments, handovers
 from process_apis.records.database import orders, references
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
@@ -22,6 +23,13 @@ RECENT = timedelta(seconds=10)
 """For so long a contract is as it was read: thousands of records name the same one."""
 MOST = 10_000
 """Contracts that are remembered at a time."""
+
+
+class Turn(NamedTuple):
+    """From when on a product is invoiced for so many months at a time."""
+
+    since: datetime
+    months: int
 
 
 class MeteredContract(msgspec.Struct, frozen=True):
@@ -37,8 +45,12 @@ class MeteredContract(msgspec.Struct, frozen=True):
     """The first moment at which it is over; None for one whose end nobody has agreed to."""
     rests: tuple[tuple[int, int | None], ...]
     """The times for which it is paused: nothing is used then, or charged."""
-    months: dict[str, int]
-    """How many months each invoice is for, by product."""
+    turns: dict[str, tuple[Turn, ...]]
+    """For how many months each invoice is, by product, the earliest first."""
+    holders: tuple[tuple[int, str], ...]
+    """From when on which customer has or had it, or is to have it, where it goes or went to another one."""
+    first_customer_id: str
+    """Who has or had it before."""
 
     def refuses(self, at: int) -> str:
         """Return why nothing can have been used at a moment; empty where it can."""
@@ -49,6 +61,63 @@ class MeteredContract(msgspec.Struct, frozen=True):
         if self.rests and any(since <= at and (until is None or at < until) for since, until in self.rests):
             return "the contract was paused then"
         return ""
+
+    def is_over(self, at: int) -> bool:
+        """Return whether the contract is over at a moment."""
+        return self.until is not None and at >= self.until
+
+    def period(self, sku: str, second: int) -> tuple[int, int]:
+        """Return the first second of the period of a product that a moment is in, and the first one after it. It ends
+        where other intervals begin. Raises `ValueError` for a moment before the contract."""
+        start, whole_end = self._whole(sku, second)
+        later = (int(each.since.timestamp()) for each in self.turns[sku])
+        return start, min([whole_end, *(each for each in later if start < each)])
+
+    def _whole(self, sku: str, second: int) -> tuple[int, int]:
+        moment = datetime.fromtimestamp(second, UTC)
+        turn = next((each for each in reversed(self.turns[sku]) if each.since <= moment), self.turns[sku][0])
+        start, end = period_at(turn.since, turn.months, moment)
+        return int(start.timestamp()), int(end.timestamp())
+
+    def end_of(self, sku: str, starts_at: int, ends_at: int) -> int:
+        """Return where a period ends that was to end at `ends_at`, as the contract is now."""
+        ends = [ends_at, self.period(sku, starts_at)[1]] if sku in self.turns else [ends_at]
+        if self.until is not None:
+            ends.append(-(-self.until // MICROSECONDS))
+        return max(starts_at, min(ends))
+
+    def level_time(self, sku: str, starts_at: int, ends_at: int) -> tuple[int, list[tuple[int, int]]]:
+        """Return up to when the level of a period is averaged, and the times in which it is 0: for a period that ends
+        early, too, billing's price is for all of its months."""
+        until = max(ends_at, self._whole(sku, starts_at)[1]) if sku in self.turns else ends_at
+        return until, [*self.paused(ends_at), (ends_at, until)]
+
+    def level_rests(self, until: int) -> list[tuple[int, int]]:
+        """Return the times before a moment in which a level is 0: the contract is paused, or over."""
+        over = until if self.until is None else min(until, -(-self.until // MICROSECONDS))
+        return [*self.paused(over), (over, until)]
+
+    def paused(self, until: int) -> list[tuple[int, int]]:
+        """Return the times before a moment for which the contract is paused, in seconds."""
+        ends = ((each, until if end is None else min(until, end // MICROSECONDS)) for each, end in self.rests)
+        return [(start // MICROSECONDS, end) for start, end in ends if start // MICROSECONDS < end]
+
+    def customer_of(self, starts_at: int, ends_at: int) -> str:
+        """Return who has the contract in a period. A handover is at the end of one, which billing may count from a few
+        seconds later."""
+        return self._holder((starts_at + ends_at) // 2 * MICROSECONDS)[1]
+
+    def own_since(self, principal: Principal, now: int) -> int:
+        """Return the moment before which nothing of the contract is the caller's: a partner sees and changes nothing of
+        the time in which another customer had it."""
+        return self._holder(now)[0] if principal.partner else self.since
+
+    def is_shared(self, principal: Principal) -> bool:
+        """Return whether a part of what was used is not the caller's."""
+        return bool(principal.partner and self.holders)
+
+    def _holder(self, at: int) -> tuple[int, str]:
+        return next((each for each in reversed(self.holders) if each[0] <= at), (self.since, self.first_customer_id))
 
 
 class MeteredContracts:
@@ -94,6 +163,7 @@ def metered(found: RunningContract) -> MeteredContract:
     over_at = found.over_at
     rests = ((microseconds(each.since), each.until and microseconds(each.until)) for each in found.rests)
     contract = found.contract
+    moves = [(each, terms) for each in handovers(found.versions) if (terms := each.preview.transfer)]
     return MeteredContract(
         contract.order_id,
         contract.customer_id,
@@ -102,17 +172,34 @@ def metered(found: RunningContract) -> MeteredContract:
         microseconds(first),
         over_at and microseconds(over_at),
         tuple(rests),
-        _months(_lines(found)),
+        _turns(found, first.replace(microsecond=0)),
+        tuple((microseconds(each.since), terms.customer_id) for each, terms in moves),
+        moves[0][1].former_id if moves else contract.customer_id,
     )
 
 
-def _lines(found: RunningContract) -> tuple[PricedLine, ...]:
-    """Return all recurring lines that a contract has or had, those of now first: usage of a line that has ended may
-    still come."""
-    earlier = (line for each in reversed(found.versions) for line in (*each.preview.after, *each.preview.before))
-    sold = (each.line for each in found.order.lines if each.state == "provisioned")
-    return tuple(each for each in (*found.contract.lines, *earlier, *sold) if each.interval != "one_time")
+def _turns(found: RunningContract, first: datetime) -> dict[str, tuple[Turn, ...]]:
+    """Return for how many months each invoice is of the recurring products that a contract has or had: usage of a line
+    that has ended may still come. Lines of other intervals begin periods of their own."""
+    sold = tuple(each.line for each in found.order.lines if each.state == "provisioned")
+    made = [(each.since.replace(microsecond=0), each.preview.after) for each in found.versions if not each.is_future]
+    turns: dict[str, list[Turn]] = {}
+    for since, lines in [(first, sold), *made]:
+        for sku, months in _months(lines).items():
+            known = turns.setdefault(sku, [Turn(first, min(months))])
+            if known[-1].months not in months:
+                if known[-1].since >= since:
+                    known.pop()
+                known.append(Turn(since, min(months)))
+    to_come = (line for each in found.versions for line in (*each.preview.before, *each.preview.after))
+    for sku, months in _months((*found.contract.lines, *to_come)).items():
+        turns.setdefault(sku, [Turn(first, min(months))])
+    return {sku: tuple(each) for sku, each in turns.items()}
 
 
-def _months(lines: tuple[PricedLine, ...]) -> dict[str, int]:
-    return {line.sku: line.billing_months or MONTHS[line.interval] for line in reversed(lines)}
+def _months(lines: Iterable[PricedLine]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for line in lines:
+        if line.interval != "one_time":
+            found.setdefault(line.sku, set()).add(line.billing_months or MONTHS[line.interval])
+    return found

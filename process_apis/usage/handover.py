@@ -8,32 +8,42 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
+from canonical.billing import Contract
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.states import IllegalTransition
-from canonical.usage import UsageOfPeriod, period_at, unscaled
+from canonical.usage import MICROSECONDS, Aggregation, UsageOfPeriod, unscaled
 from policies.business.usage import METERS
 from policies.context.correlation import correlated
-from process_apis.amendments.contract import running
+from process_apis.amendments.contract import RunningContract, running
+from process_apis.records import customers
 from process_apis.records.amendments import Amendments
 from process_apis.records.database import usage_periods as usage_periods_table
-from process_apis.records.usage import UsageRecords
-from process_apis.records.usage_periods import UsagePeriod, UsagePeriods
+from process_apis.records.database import writing
+from process_apis.records.usage import UsageRecords, level_before
+from process_apis.records.usage_periods import SETTLES, OneUsagePeriod, UsagePeriod, UsagePeriods
 from process_apis.runtime.agenda import Agenda, retry
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
 from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome
-from process_apis.usage.contracts import metered
+from process_apis.usage.contracts import MeteredContract, metered
 
 NOT_BILLED: CaseKind = "usage_not_billed"
 LATE: CaseKind = "usage_after_handover"
+QUANTITY, TWICE = "quantity", "charged"
+"""What a case after a handover is about: other records came, or people have charged it as well."""
+SETTLED, BY_NOW = "settled", "by_now"
+"""What the input of such a case calls the quantity that is charged, and what the records come to. Once it is closed,
+that is settled."""
 OVER = ("handed_over", "by_hand")
 """The states of a period that nobody has to see to any more."""
 
@@ -47,6 +57,7 @@ class UsageHandover(DBOSConfiguredInstance):
         self._context = context
         self._records = records
         self._periods = periods
+        self._running = partial(_contract_of, context)
 
     @DBOS.workflow(name="UsageHandover.run")
     def run(self, period_id: str) -> Outcome:
@@ -59,9 +70,15 @@ class UsageHandover(DBOSConfiguredInstance):
         row = self._periods.row(period_id)
         if row.next_attempt_at is None:
             return "done"
+        if row.state in OVER:  # people have charged it while this was on its way
+            with self._periods.at(row.id) as one:
+                one.advance(one.row.state, next_attempt_at=None, blocked_reason=one.row.blocked_reason)
+            return "done"
         with correlated(row.correlation_id):
             try:
                 row = self._closed(row)
+                if row.state == "open":
+                    return "done"
                 self._put(row)
             except TRANSIENT as fault:
                 self._failed(row, fault)
@@ -70,62 +87,87 @@ class UsageHandover(DBOSConfiguredInstance):
                 self._block(row, fault)
                 return "stopped"
             with self._periods.at(row.id) as one:
-                one.advance("handed_over", next_attempt_at=None)
-            self._context.cases.resolve(row.id, "billing has it", NOT_BILLED)
+                if is_by_hand := one.row.state == "by_hand":
+                    self._tell_of_both(one)
+                else:
+                    one.advance("handed_over", next_attempt_at=None)
+            if not is_by_hand:
+                self._context.cases.resolve(row.id, "billing has it", NOT_BILLED)
         return "done"
 
     def _closed(self, row: sa.Row[Any]) -> sa.Row[Any]:
-        """Fix the quantity of a period, unless it is fixed. What comes after that is late."""
+        """Fix the quantity of a period, unless it is fixed, and return it as it is then; what comes after that is late.
+        One that is to end later is open still."""
         if row.state != "open":
             return row
         meter = METERS.of(self._context.live_catalogue.current).get(row.meter)
         if meter is None:
             raise Rejected("process", f"the catalogue has no meter {row.meter} any more", field="meter")
+        contract = metered(self._running(row))
+        ends_at = contract.end_of(row.sku, row.starts_at, row.ends_at)
+        due = datetime.fromtimestamp(ends_at, UTC) + SETTLES
         with self._periods.at(row.id) as one:
-            if one.row.state == "open":
-                of = row.source, meter.aggregation, row.starts_at, row.ends_at
-                found, _ = self._records.quantity_in(one.connection, *of)
-                quantity = f"{unscaled(found):f}"
-                one.advance("closed", next_attempt_at=self._context.stalled_at(), quantity=quantity)
-            closed = one.row
-        if meter.aggregation == "weighted" and Decimal(closed.quantity):
-            self._go_on(closed)
-        return closed
-
-    def _go_on(self, row: sa.Row[Any]) -> None:
-        """Let a level go on into the next period, where nobody may send it again."""
-        found = metered(running(self._context, self._amendments(), self._context.orders.get(row.order_id)))
-        months = found.months.get(row.sku)
-        next_one = datetime.fromtimestamp(row.ends_at, UTC)
-        if months and not found.refuses(row.ends_at * 1_000_000):
-            start, end = period_at(found.began, months, next_one)
-            present = UsagePeriod(*(getattr(row, name) for name in UsagePeriod._fields))
-            self._periods.open(present._replace(starts_at=int(start.timestamp()), ends_at=int(end.timestamp())))
+            if one.row.state != "open":
+                return one.row
+            if self._context.clock() < due:
+                one.advance("open", next_attempt_at=due, ends_at=ends_at)
+                return one.row
+            one.advance("open", next_attempt_at=due, ends_at=ends_at)
+            found = summed(self._records, contract, one.row, meter.aggregation, one.connection)
+            one.advance("closed", next_attempt_at=self._context.stalled_at(), quantity=f"{found:f}")
+            if meter.aggregation == "weighted":
+                go_on(self._periods, contract, one.row, one.connection)
+            return one.row
 
     def _put(self, row: sa.Row[Any]) -> None:
-        contract = running(self._context, self._amendments(), self._context.orders.get(row.order_id)).contract
+        if row.starts_at == row.ends_at:
+            return  # the contract was over before: there is nothing to charge, and no subscription to charge it on
+        found = self._running(row)
+        contract, customer = found.contract, metered(found).customer_of(row.starts_at, row.ends_at)
+        if customer != contract.customer_id:
+            contract = self._of_former(contract, customer)
         starts_at, ends_at = (datetime.fromtimestamp(each, UTC) for each in (row.starts_at, row.ends_at))
         self._context.platforms.put_usage(
             UsageOfPeriod(row.id, contract, row.sku, starts_at, ends_at, Decimal(row.quantity))
         )
 
-    def _amendments(self) -> Amendments:
-        return Amendments(self._context.database, self._context.clock)
+    def _of_former(self, contract: Contract, customer_id: str) -> Contract:
+        """Return a contract as the customer had it who has it no more. Raises `Rejected`."""
+        former = customers.last_seen(self._context.database, customer_id)
+        billing = self._context.live_catalogue.current.instance_for("billing", contract.legal_entity)
+        reference = former.references.get(billing or "") if former else None
+        if reference is None:
+            reason = f"billing is not known to have {customer_id}, who had the contract: charge it by hand"
+            raise Rejected("process", reason, field="customer")
+        return msgspec.structs.replace(contract, customer_id=customer_id, references={"customer": reference})
 
     def _failed(self, row: sa.Row[Any], fault: PlatformFault) -> None:
         """Try again later; what fails again and again is for people to see, and tried on all the same."""
         attempts = row.attempts + 1
         again = retry(self._context, attempts, fault.retry_after)
-        if again.needs_case:
-            self._tell(row, fault)
         with self._periods.at(row.id) as one:
+            if one.row.state in OVER:
+                return
             reason = f"{fault.platform}: {fault.reason}"
             one.advance(one.row.state, next_attempt_at=again.at, blocked_reason=reason, attempts=attempts)
+        if again.needs_case:
+            self._tell(row, fault)
 
     def _block(self, row: sa.Row[Any], fault: Rejected | NotFound) -> None:
         with self._periods.at(row.id) as one:
+            if one.row.state in OVER:
+                return
             one.advance("blocked", next_attempt_at=None, blocked_reason=fault.reason)
         self._tell(row, fault)
+
+    def _tell_of_both(self, one: OneUsagePeriod) -> None:
+        """Ask people about a period that billing has taken while somebody left it to be charged by hand."""
+        reason = (
+            f"billing has taken {one.row.quantity} of {one.row.meter} after all, which was left to be charged by hand: "
+            "see that it is charged once"
+        )
+        finding = Finding(TWICE, reason)
+        open_case(self._context, one.row, "usage_after_handover", finding, ("skip",), connection=one.connection)
 
     def _tell(self, row: sa.Row[Any], fault: PlatformFault) -> None:
         finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
@@ -140,6 +182,7 @@ class UsageHandovers:
         self._engine = engine
         self._records = records
         self._periods = periods
+        self._running = partial(_contract_of, context)
         self.handover = UsageHandover(context, records, periods)
         self.agenda = Agenda(context, usage_periods_table)
 
@@ -151,18 +194,44 @@ class UsageHandovers:
         return self._context.stalled_at() if self._engine.is_running(_run(row.id, row.run)) else None
 
     def came_late(self, rows: list[sa.Row[Any]]) -> None:
-        """Ask people about periods whose records come to something else than what was handed over. Those about which
-        they are asked already are not summed up again."""
+        """Ask people about periods whose records come to something else than what was handed over, or than what people
+        have settled since. A level goes on into later periods."""
+        meters = METERS.of(self._context.live_catalogue.current)
         for row in rows:
-            if not row.quantity or self._context.cases.is_open(row.id, LATE):
+            meter = meters.get(row.meter)
+            if meter is None:
                 continue
-            meter = METERS.of(self._context.live_catalogue.current)[row.meter]
-            found, _ = self._records.quantity(row.source, meter.aggregation, row.starts_at, row.ends_at)
-            quantity = unscaled(found)
-            if quantity != Decimal(row.quantity):
-                until = datetime.fromtimestamp(row.ends_at, UTC).isoformat()
-                reason = f"{row.quantity} of {row.meter} were handed over until {until}, and it is {quantity:f} by now"
-                open_case(self._context, row, "usage_after_handover", Finding("quantity", reason), ("skip",))
+            contract = metered(self._running(row))
+            concerned = [row]
+            if meter.aggregation == "weighted":
+                concerned = [each for each in self._periods.since(row) if each.state != "open"]
+                with writing(self._context.database) as connection:
+                    for each in concerned:
+                        go_on(self._periods, contract, each, connection)
+            for each in concerned:
+                if each.quantity:
+                    self._compare(each, summed(self._records, contract, each, meter.aggregation))
+
+    def _compare(self, row: sa.Row[Any], quantity: Decimal) -> None:
+        last = self._context.cases.last_of(row.id, LATE, QUANTITY)
+        present = last if last and last.state == "open" else None
+        settled = Decimal(row.quantity)
+        if last is not None:
+            settled = Decimal(last.input[SETTLED if present else BY_NOW])
+        given = {SETTLED: f"{settled:f}", BY_NOW: f"{quantity:f}"}
+        if quantity == settled:
+            if present:
+                self._context.cases.restate(present, present.reason, present.input | given)
+                self._context.cases.close(present, "it comes to the same again")
+            return
+        until = datetime.fromtimestamp(row.ends_at, UTC).isoformat()
+        reason = f"{row.quantity} of {row.meter} were handed over until {until}, and it is {quantity:f} by now"
+        if settled != Decimal(row.quantity):
+            reason = f"{reason}: {settled:f} is settled"
+        if present:
+            self._context.cases.restate(present, reason, present.input | given)
+        else:
+            open_case(self._context, row, "usage_after_handover", Finding(QUANTITY, reason), ("skip",), given)
 
     def allowed(self, case: Case) -> tuple[Action, ...]:
         """Return what a case allows in the state that its period has come to."""
@@ -173,6 +242,8 @@ class UsageHandovers:
     def act(self, case: Case, action: Action) -> Next:
         """Hand a period over again, or leave it to people. Raises `IllegalTransition` for one that is over."""
         if case.kind == LATE:
+            if case.field == QUANTITY:  # more may have come since people have looked at it
+                return partial(self.came_late, [self._periods.row(case.subject)])
             return nothing
         with self._periods.at(case.subject) as one:
             if one.row.state in OVER:
@@ -186,9 +257,15 @@ class UsageHandovers:
 
 
 def open_case(
-    context: WorkflowContext, row: sa.Row[Any], kind: CaseKind, finding: Finding, actions: tuple[Action, ...]
+    context: WorkflowContext,
+    row: sa.Row[Any],
+    kind: CaseKind,
+    finding: Finding,
+    actions: tuple[Action, ...],
+    more: dict[str, str] | None = None,
+    connection: sa.Connection | None = None,
 ) -> None:
-    """Open a case about a period."""
+    """Open a case about a period, in a transaction of its own or the caller's."""
     context.cases.open(
         kind,
         row.id,
@@ -197,8 +274,44 @@ def open_case(
         correlation_id=row.correlation_id,
         legal_entity=row.legal_entity,
         customer_id=row.customer_id,
-        given={"contract": row.contract_id, "meter": row.meter, "quantity": row.quantity},
+        connection=connection,
+        given={"contract": row.contract_id, "meter": row.meter, "quantity": row.quantity} | (more or {}),
     )
+
+
+def summed(
+    records: UsageRecords,
+    contract: MeteredContract,
+    row: sa.Row[Any],
+    aggregation: Aggregation,
+    connection: sa.Connection | None = None,
+) -> Decimal:
+    """Return what the records of a period come to, in a transaction of its own or the caller's."""
+    until, rests = row.ends_at, list[tuple[int, int]]()
+    if aggregation == "weighted":
+        until, rests = contract.level_time(row.sku, row.starts_at, row.ends_at)
+    of = row.source, aggregation, row.starts_at, until, rests
+    found, _ = records.quantity(*of) if connection is None else records.quantity_in(connection, *of)
+    return unscaled(found)
+
+
+def go_on(periods: UsagePeriods, contract: MeteredContract, row: sa.Row[Any], connection: sa.Connection) -> None:
+    """Let a level go on into the next period, where nobody may send it again, also while the contract is paused."""
+    is_over = row.sku not in contract.turns or contract.is_over(row.ends_at * MICROSECONDS)
+    if is_over or not level_before(connection, row.source, row.ends_at):
+        return
+    former = UsagePeriod(*(getattr(row, name) for name in UsagePeriod._fields))
+
+    def meant(_source: int, second: int) -> UsagePeriod:
+        start, end = contract.period(row.sku, second)
+        customer = contract.customer_of(start, end)
+        return former._replace(starts_at=start, ends_at=end, customer_id=customer)
+
+    periods.locked(connection, [(row.source, row.ends_at * MICROSECONDS)], meant)
+
+
+def _contract_of(context: WorkflowContext, row: sa.Row[Any]) -> RunningContract:
+    return running(context, Amendments(context.database, context.clock), context.orders.get(row.order_id))
 
 
 def _run(period_id: str, run: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
@@ -11,15 +11,11 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.usage import (
-    EPOCH,
-    MICROSECOND,
-    MICROSECONDS,
     MOST_NAMED,
     UsageError,
     UsageReceipt,
     UsageRecord,
     microseconds,
-    period_at,
     scaled,
 )
 from policies.business.usage import LONGEST_LINE, METERS, MOST_AHEAD, TOO_LONG, Meter
@@ -84,11 +80,11 @@ class Intake:
         closed: list[sa.Row[Any]] = []
 
         def lock(connection: sa.Connection, moments: Sequence[tuple[int, int]]) -> None:
-            locked = self._periods.locked(connection, finder.of(moments))
+            locked = self._periods.locked(connection, moments, finder.period)
             closed.extend(row for row in locked if row.state != "open")
 
         kept = self._records.keep(rows, voids, lock)
-        if closed and kept.taken:
+        if closed:  # also of records that were there: who sent them may have heard nothing of it
             self._came_late(closed)
         wrong += [(numbers[place], "$.id", "another record has this key already") for place in kept.other]
         for number, path, reason in wrong:
@@ -115,10 +111,14 @@ class Intake:
             try:
                 meter, contract = _measured(record, meters, contracts)
                 row = _row(record, meter, contract, oldest[record.meter], ahead)
+                own_since = contract.own_since(principal, microseconds(now))
+                _check_own(row, own_since)
                 if (source := sources.get(of)) is None:
                     source = sources[of] = self._records.source(*of)
                     finder.add(source, record, meter, contract)
                 if row is None:
+                    if contract.is_shared(principal):
+                        self._check_there(source, record.id, own_since)
                     voids.append(Void(source, record.id))
                 else:
                     rows.append(UsageRow(source, *row))
@@ -127,9 +127,14 @@ class Intake:
                 wrong.append((number, f"$.{refusal.field}", str(refusal)))
         return rows, voids, numbers, wrong, finder
 
+    def _check_there(self, source: int, key: str, own_since: int) -> None:
+        """Raise `LineRefused` for what a partner makes void, and is not there or of the time of another customer."""
+        if not self._records.holds(source, key, own_since):
+            raise LineRefused("id", "there is no record with this key since the customer has the contract")
+
 
 class PeriodFinder:
-    """Find the periods of records, of which thousands are in the same one."""
+    """Say where the periods of records are."""
 
     def __init__(self) -> None:
         self._sources: dict[int, tuple[UsageRecord, Meter, MeteredContract]] = {}
@@ -138,24 +143,12 @@ class PeriodFinder:
         """Let records of a source be found, of which one is given."""
         self._sources[source] = record, meter, contract
 
-    def of(self, moments: Iterable[tuple[int, int]]) -> list[UsagePeriod]:
-        """Return the periods of some sources and moments (microseconds since 1970, UTC), each once."""
-        found: list[UsagePeriod] = []
-        bounds: dict[int, list[tuple[int, int]]] = {}
-        for source, at in moments:
-            known = bounds.setdefault(source, [])
-            if not any(start <= at < end for start, end in known):
-                period = self._period(source, at)
-                known.append((period.starts_at * MICROSECONDS, period.ends_at * MICROSECONDS))
-                found.append(period)
-        return found
-
-    def _period(self, source: int, at: int) -> UsagePeriod:
+    def period(self, source: int, second: int) -> UsagePeriod:
+        """Return the period of a source that a moment (seconds since 1970, UTC) is in."""
         record, meter, contract = self._sources[source]
-        moment = EPOCH + at * MICROSECOND
-        start, end = (int(each.timestamp()) for each in period_at(contract.began, contract.months[meter.sku], moment))
-        whose = contract.order_id, contract.customer_id, contract.legal_entity
-        return UsagePeriod(source, start, end, record.contract_id, *whose, record.meter, meter.sku)
+        bounds = contract.period(meter.sku, second)
+        whose = contract.order_id, contract.customer_of(*bounds), contract.legal_entity
+        return UsagePeriod(source, *bounds, record.contract_id, *whose, record.meter, meter.sku)
 
 
 def _measured(
@@ -168,7 +161,7 @@ def _measured(
         raise LineRefused("meter", f"there is no meter of this name; there are {', '.join(sorted(meters)) or 'none'}")
     if contract is None:
         raise LineRefused("contract_id", "there is no such contract in force")
-    if meter.sku not in contract.months:
+    if meter.sku not in contract.turns:
         raise LineRefused("meter", f"the contract has no {meter.sku}, which this meter is for")
     return meter, contract
 
@@ -199,6 +192,12 @@ def _row(
         return at, record.id, scaled(record.quantity), ""
     except ValueError as error:
         raise LineRefused("quantity", str(error)) from error
+
+
+def _check_own(row: tuple[int, str, int, str] | None, own_since: int) -> None:
+    """Raise `LineRefused` for a record of the time in which another customer had the contract."""
+    if row is not None and row[0] < own_since:
+        raise LineRefused("at", "another customer had the contract then")
 
 
 def _check_void(record: UsageRecord) -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 
-from canonical.usage import ContractUsage, MeterReading, period_at, unscaled
+from canonical.usage import (
+    EPOCH,
+    MICROSECOND,
+    MICROSECONDS,
+    ContractUsage,
+    MeterReading,
+    microseconds,
+    unscaled,
+)
 from policies.business.usage import METERS
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, FieldError, ProblemError
@@ -27,29 +36,36 @@ class MeterReader:
         self._periods = periods
 
     def of(self, contract_id: str, principal: Principal, as_of: datetime | None) -> ContractUsage:
-        """Return what was used in the periods that `as_of` is in, up to then; now where it is None. Raises
-        `ProblemError`: 404 for a contract that the caller may not see or that was never in force, 422 for a moment
-        before it."""
+        """Return what was used in the periods that `as_of` is in, up to then, and in the last second of a period to its
+        end; now where it is None. Raises `ProblemError`: 404 for a contract that the caller may not see or that was
+        never in force, 422 for a moment before it, or before a partner's customer had it."""
         contract = self._contracts.visible((contract_id,), principal).get(contract_id)
         if contract is None:
             raise ProblemError(MISSING, f"There is no contract {contract_id} in force.")
         now = self._context.clock()
         moment = min(as_of, now) if as_of else now
+        own_since = contract.own_since(principal, microseconds(now))
+        if microseconds(moment) < own_since:
+            begins = (EPOCH + own_since * MICROSECOND).isoformat()
+            wrong = FieldError("$.as_of", f"the contract is the customer's since {begins}")
+            raise ProblemError(INVALID, "The contract had not begun then.", (wrong,))
         items: list[MeterReading] = []
         for name, meter in METERS.of(self._context.live_catalogue.current).items():
-            if meter.sku not in contract.months:
+            if meter.sku not in contract.turns:
                 continue
-            try:
-                starts_at, ends_at = period_at(contract.began, contract.months[meter.sku], moment)
-            except ValueError as error:
-                wrong = FieldError("$.as_of", f"the contract began at {contract.began.isoformat()}")
-                raise ProblemError(INVALID, "The contract had not begun then.", (wrong,)) from error
             source = self._records.found(contract_id, name)
-            since, until = int(starts_at.timestamp()), int(moment.timestamp())
+            second = int(moment.timestamp())
+            since, ends_at = contract.period(meter.sku, second)
             found, records, billed = Fraction(0), 0, None
+            if source is not None and (row := self._periods.holding(source, second)):
+                since, ends_at = row.starts_at, contract.end_of(meter.sku, row.starts_at, row.ends_at)
+                billed = Decimal(row.quantity) if row.state == "handed_over" else None
+            since = max(since, -(-own_since // MICROSECONDS))
             if source is not None:
-                found, records = self._records.quantity(source, meter.aggregation, since, until)
-                billed = self._periods.billed(source, since)
-            said = meter.sku, meter.unit, meter.aggregation, starts_at, ends_at
+                until = ends_at if second + 1 == ends_at else second  # nothing of the period comes after its last one
+                rests = contract.level_rests(until)
+                found, records = self._records.quantity(source, meter.aggregation, since, until, rests)
+            starts, ends = (datetime.fromtimestamp(each, UTC) for each in (since, ends_at))
+            said = meter.sku, meter.unit, meter.aggregation, starts, ends
             items.append(MeterReading(name, *said, unscaled(found), records, billed))
         return ContractUsage(contract_id, moment, tuple(items))

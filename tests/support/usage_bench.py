@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
+from canonical.amendments import Action, AmendmentPreview, NewAmendment
 from canonical.deals import PricedLine
 from canonical.money import Money
 from canonical.orders import Plan
@@ -17,11 +19,13 @@ from policies.catalogue.live import LiveCatalogue
 from policies.catalogue.model import SHIPPED
 from policies.identity.authentication import Principal
 from process_apis.records import cross_references, customers
+from process_apis.records.amendments import wake
+from process_apis.records.database import amendments
 from process_apis.records.usage import UsageRecords
 from process_apis.records.usage_periods import UsagePeriods
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
-from process_apis.usage.contracts import MeteredContracts
+from process_apis.usage.contracts import RECENT, MeteredContracts
 from process_apis.usage.handover import UsageHandovers
 from process_apis.usage.intake import Intake
 from process_apis.usage.reading import MeterReader
@@ -78,6 +82,32 @@ class UsageBench:
         orders.set_billed(order_id, [line.id for line in LINES])
         orders.advance(order_id, "active", next_attempt_at=None)
         return contract_id
+
+    def amend(self, contract_id: str, since: datetime, *after: PricedLine, action: Action, **said: Any) -> None:
+        """Let a contract have been changed, from a moment on, to have the recurring lines `after`."""
+        with self.context.database.begin() as connection:
+            earlier = sa.select(amendments.c.id).where(amendments.c.contract_id == contract_id)
+            version = 1 + len(connection.execute(earlier).all())
+            preview = AmendmentPreview(contract_id, since, LINES, after, said.pop("deltas", ()), **said)
+            row: dict[str, Any] = {
+                "id": f"amd_{contract_id}_{version}",
+                "contract_id": contract_id,
+                "order_id": "order",
+                "customer_id": "customer",
+                "legal_entity": "DE01",
+                "state": "applied",
+                "requested_by": "somebody",
+                "request": msgspec.json.encode(NewAmendment(key=f"key-{version}", actions=(action,))),
+                "preview": msgspec.json.encode(preview),
+                "effective_at": since.isoformat(),
+                "version": version,
+                "correlation_id": "cor_1",
+                "requested_at": since.isoformat(),
+                "updated_at": since.isoformat(),
+            }
+            connection.execute(amendments.insert().values(row))
+        wake(self.context.database, contract_id, self.clock())
+        self.clock.move(RECENT.total_seconds())
 
     def send(self, *records: dict[str, Any] | bytes, principal: Principal = SENDER) -> UsageReceipt:
         """Send records, or lines as they are."""

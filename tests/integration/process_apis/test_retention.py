@@ -258,3 +258,26 @@ def test_records_of_usage_that_were_charged_are_removed_but_for_the_last_one(kep
     assert (unsettled, kept.count(usage_records), kept.count(usage_voids)) == (BATCH + 10, 1, 0)
     assert batches >= 2
     assert bench.send(record(contract, "r1", bench.after(1))).refused == 1
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_period_keeps_its_records_until_all_of_it_is_old_and_the_last_that_counts_after_it(
+    kept: Kept, tmp_path: Path
+) -> None:
+    clock = kept.clock
+    clock.now = BEGAN
+    with no_workflows():
+        bench = UsageBench(with_meters(kept.context, tmp_path), clock)
+    contract, retention = bench.sell(), kept.retention(usage=100)
+    clock.move(20 * 86_400)
+    bench.send(*(record(contract, f"r{day}", bench.after(day * 86_400)) for day in range(10)))
+    bench.send({"id": "r9", "contract_id": contract, "meter": "by_sum", "void": True})
+    with kept.database.begin() as connection:
+        connection.execute(usage_periods.update().values(state="handed_over"))
+    left: list[int] = []
+    for days in (105, 130, 132):  # a part of the period is old enough, nearly all of it, and all of it
+        clock.now = BEGAN + timedelta(days=days)
+        kept.run_all(retention)
+        left.append(kept.count(usage_records))
+
+    assert left == [10, 10, 2]  # the last that counts, and a void one after it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,13 +12,18 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from canonical.amendments import Cancel, Delta, Pause, RemoveLine, Transfer, TransferTerms
 from canonical.cases import Action, Case
+from canonical.money import Money
 from canonical.states import IllegalTransition
 from canonical.usage import UsageOfPeriod
-from process_apis.records.database import events, usage_periods
+from policies.identity.authentication import Principal
+from policies.problems import ProblemError
+from process_apis.records import customers
+from process_apis.records.database import events, orders, usage_periods
 from tests.support.answering_layer import answering, no_workflows
 from tests.support.process_context import SOMEBODY, TestClock, context_over
-from tests.support.usage_bench import BEGAN, UsageBench, record, with_meters
+from tests.support.usage_bench import BEGAN, LINES, UsageBench, record, with_meters
 
 DAY = 24 * 3600
 MONTH = timedelta(days=31)
@@ -37,8 +42,11 @@ class Billing:
     def __init__(self) -> None:
         self.taken: list[UsageOfPeriod] = []
         self.answer: tuple[int, bytes] | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while it is asked."""
 
     def __call__(self, _method: str, _path: str, body: bytes) -> tuple[int, bytes]:
+        self.meanwhile()
         if self.answer is not None:
             return self.answer
         self.taken.append(msgspec.json.decode(body, type=UsageOfPeriod))
@@ -85,8 +93,9 @@ class HandoverBench:
 
     def act(self, action: Action) -> None:
         (case,) = self.cases()
-        self.bench.handovers.act(case, action)
+        follows = self.bench.handovers.act(case, action)
         self.bench.context.cases.close(case, action)
+        follows()
 
     def reported(self) -> list[str]:
         """Return what became of periods, as the event log has it."""
@@ -232,6 +241,227 @@ def test_a_level_goes_on_into_the_next_period_without_a_record(handover: Handove
 
     assert states == ["handed_over", "handed_over", "open"]
     assert [f"{each.quantity:f}" for each in handover.billing.taken] == ["8", "8"]
+
+
+def test_a_level_that_rounds_to_nothing_or_rests_goes_on(handover: HandoverBench) -> None:
+    handover.bench.clock.now = BEGAN + timedelta(days=30.95)
+    handover.send("one", "0.000001", day=30.9, meter="by_weighted")
+    last = BEGAN + MONTH
+    handover.bench.amend(
+        handover.contract,
+        last,
+        *LINES,
+        action=Pause(),
+        deltas=(Delta("pause", "", Decimal(0), Money(0, "EUR")),),
+        resumes_at=BEGAN + timedelta(days=61),
+    )
+    handover.after_the_period()
+    handover.look()
+    handover.bench.clock.now = BEGAN + timedelta(days=62)
+
+    states = handover.look()
+
+    assert states == ["handed_over", "handed_over", "open"]
+    assert [f"{each.quantity:f}" for each in handover.billing.taken] == ["0", "0"]
+
+
+def test_a_level_does_not_count_while_the_contract_rests(handover: HandoverBench) -> None:
+    handover.send("one", "8", day=0, meter="by_weighted")
+    handover.bench.amend(
+        handover.contract,
+        BEGAN + MONTH,
+        *LINES,
+        action=Pause(),
+        deltas=(Delta("pause", "", Decimal(0), Money(0, "EUR")),),
+        resumes_at=BEGAN + timedelta(days=46),
+    )
+    handover.after_the_period()
+    handover.look()
+    handover.bench.clock.now = BEGAN + timedelta(days=62)
+    handover.look()
+
+    assert [f"{each.quantity:f}" for each in handover.billing.taken] == ["8", "4"]
+    of_then = handover.bench.read(handover.contract, BEGAN + timedelta(days=61, seconds=-1))
+    assert [f"{each.quantity:f}" for each in of_then.items if each.aggregation == "weighted"] == ["4"]
+
+
+def test_the_next_period_of_a_level_is_there_when_one_is_closed(handover: HandoverBench) -> None:
+    handover.send("one", "8", day=0, meter="by_weighted")
+    handover.after_the_period()
+    handover.billing.answer = AWAY
+
+    assert handover.look() == ["closed", "open"]
+
+
+def test_a_contract_that_ends_is_charged_then_and_a_level_for_its_part_of_the_period(handover: HandoverBench) -> None:
+    handover.send("one")
+    handover.send("one", "31", day=0, meter="by_weighted")
+    handover.bench.amend(handover.contract, BEGAN + timedelta(days=10), action=Cancel())
+    handover.look()
+    before = list(handover.billing.taken)
+    handover.bench.clock.now = BEGAN + timedelta(days=10, minutes=16)
+
+    states = handover.look()
+
+    assert (before, states) == ([], ["handed_over"] * 2)
+    taken = {each.sku: each for each in handover.billing.taken}
+    assert {sku: f"{each.quantity:f}" for sku, each in taken.items()} == {"SUM": "5", "WEIGHTED": "10"}
+    assert {each.ends_at for each in taken.values()} == {BEGAN + timedelta(days=10)}
+
+
+def test_another_interval_begins_periods_of_its_own(handover: HandoverBench) -> None:
+    handover.send("one")
+    changed = BEGAN + timedelta(days=10, minutes=5)
+    yearly = [msgspec.structs.replace(each, interval="year") for each in LINES]
+    handover.bench.clock.now = changed
+    handover.bench.amend(handover.contract, changed, *yearly, action=RemoveLine("sum"))
+    handover.bench.clock.move(DAY)
+    handover.send("later", "7", day=11)
+
+    states = handover.look()
+
+    assert states == ["handed_over", "open"]
+    assert [(f"{each.quantity:f}", each.ends_at) for each in handover.billing.taken] == [("5", changed)]
+    ends = [row.ends_at for row in handover.rows()]
+    assert ends == [changed.timestamp(), changed.replace(year=2027).timestamp()]
+    assert handover.bench.quantity(handover.contract, "sum") == "7"
+
+
+def test_what_came_late_is_told_although_the_process_ended_before(
+    handover: HandoverBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handover.send("one")
+    handover.after_the_period()
+    handover.look()
+    late = record(handover.contract, "late", handover.bench.after(60), "1")
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(handover.bench.intake, "_came_late", killed)
+        with pytest.raises(KeyboardInterrupt):
+            handover.bench.send(late)
+    again = handover.bench.send(late)
+
+    assert (again.taken, again.repeated) == (0, 1)
+    assert [each.kind for each in handover.cases()] == ["usage_after_handover"]
+
+
+def test_a_period_that_people_took_over_during_an_attempt_is_left_alone(handover: HandoverBench) -> None:
+    handover.send("one")
+    handover.after_the_period()
+    handover.billing.answer = NO
+    handover.look()
+    (case,) = handover.cases()
+    handover.bench.handovers.act(case, "retry")
+    handover.billing.meanwhile = lambda: handover.bench.handovers.act(case, "skip")
+    for answer in (NO, AWAY):
+        handover.billing.answer = answer
+        assert handover.an_hour_later() == ["by_hand"]
+    assert [row.next_attempt_at for row in handover.rows()] == [None]
+
+
+def test_what_billing_took_while_people_took_it_over_is_told(handover: HandoverBench) -> None:
+    handover.send("one")
+    handover.after_the_period()
+    handover.billing.answer = NO
+    handover.look()
+    (case,) = handover.cases()
+    handover.bench.handovers.act(case, "retry")
+    handover.billing.answer = None
+    handover.billing.meanwhile = lambda: handover.bench.handovers.act(case, "skip")
+
+    assert handover.look() == ["by_hand"]
+    assert len(handover.billing.taken) == 1
+    assert [each.field for each in handover.cases() if each.kind == "usage_after_handover"] == ["charged"]
+
+
+def test_what_people_have_settled_is_not_asked_again_and_what_comes_after_it_is(handover: HandoverBench) -> None:
+    handover.send("one")
+    handover.after_the_period()
+    handover.look()
+    handover.send("late", "1")
+    handover.send("later", "2")
+    (first,) = handover.cases()
+    handover.act("skip")
+    settled = handover.cases()
+    void = {"contract_id": handover.contract, "meter": "by_sum", "void": True}
+    handover.bench.send(void | {"id": "one"})
+    (second,) = handover.cases()
+
+    assert (first.input["settled"], first.input["by_now"], settled) == ("5", "8", [])
+    assert (second.input["settled"], second.input["by_now"]) == ("8", "3")
+    assert "8 is settled" in second.reason
+
+
+def test_what_comes_to_the_same_again_is_no_case_any_more(handover: HandoverBench) -> None:
+    handover.send("one")
+    handover.after_the_period()
+    handover.look()
+    handover.send("late", "1")
+    handover.bench.send({"contract_id": handover.contract, "meter": "by_sum", "void": True, "id": "late"})
+
+    assert handover.cases() == []
+    handover.send("other", "2")
+    assert [each.input["settled"] for each in handover.cases()] == ["5"]
+
+
+def test_the_last_second_of_a_period_is_read_whole(handover: HandoverBench) -> None:
+    handover.bench.clock.now = BEGAN + MONTH + timedelta(seconds=1)
+    handover.send("last", "1.5", day=31 - 0.0000001)
+
+    read = handover.bench.read(handover.contract, BEGAN + MONTH - timedelta(seconds=1))
+
+    assert [f"{each.quantity:f}" for each in read.items if each.aggregation == "sum"] == ["1.5"]
+
+
+def test_a_level_that_came_late_changes_the_periods_after_it_too(handover: HandoverBench) -> None:
+    handover.send("one", "8", day=0, meter="by_weighted")
+    handover.after_the_period()
+    handover.look()
+    handover.bench.clock.now = BEGAN + timedelta(days=62)
+    handover.look()
+    handover.send("late", "0", day=30, meter="by_weighted")
+
+    assert [each.kind for each in handover.cases()] == ["usage_after_handover"] * 2
+
+
+def test_usage_before_a_handover_is_the_former_customers(handover: HandoverBench) -> None:
+    bench = handover.bench
+    former = customers.last_seen(bench.context.database, "cus_deal")
+    assert former is not None
+    customers.keep(bench.context.database, msgspec.structs.replace(former, references={"stripe": "cus_S1"}))
+    handover.send("one")
+    terms = TransferTerms("cus_new", "cus_deal", (BEGAN + MONTH).date(), "standard", "19")
+    bench.amend(handover.contract, BEGAN + MONTH, *LINES, action=Transfer("cus_new"), transfer=terms)
+    plan = bench.context.orders.get(handover.rows()[0].order_id).plan
+    assert plan is not None
+    new = msgspec.structs.replace(plan.contract, customer_id="cus_new", references={"customer": "cus_S2"})
+    with bench.context.database.begin() as connection:
+        given = msgspec.json.encode(msgspec.structs.replace(plan, contract=new))
+        connection.execute(orders.update().values(plan=given, partner="nord"))
+    bench.clock.now = BEGAN + MONTH + timedelta(minutes=16)
+    later = record(handover.contract, "two", (BEGAN + MONTH + timedelta(minutes=1)).isoformat(), "7")
+    bench.send(later)
+
+    handover.look()
+    bench.clock.now = BEGAN + timedelta(days=62)
+    handover.look()
+
+    billed = [(each.contract.customer_id, each.contract.references["customer"]) for each in handover.billing.taken]
+    assert billed == [("cus_deal", "cus_S1"), ("cus_new", "cus_S2")]
+    assert [row.customer_id for row in handover.rows()] == ["cus_deal", "cus_new"]
+    nord = Principal("n", "nord", frozenset({"usage:write"}), frozenset({"DE01"}), "jti", 0.0, 0.0, partner="nord")
+    void = {"contract_id": handover.contract, "meter": "by_sum", "void": True}
+    early = record(handover.contract, "early", (BEGAN + timedelta(days=30)).isoformat())
+    refused = bench.send(early, void | {"id": "one"}, void | {"id": "none"}, void | {"id": "two"}, principal=nord)
+    assert (refused.taken, [(each.line, each.path) for each in refused.errors]) == (
+        1,
+        [(1, "$.at"), (2, "$.id"), (3, "$.id")],
+    )
+    with pytest.raises(ProblemError):
+        bench.read(handover.contract, BEGAN + timedelta(days=30), nord)
 
 
 def test_a_meter_that_the_catalogue_has_no_more_is_a_case(handover: HandoverBench, tmp_path: Path) -> None:
