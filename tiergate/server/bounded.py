@@ -45,6 +45,10 @@ FRAMING = 8
 """How many times as long as its data the framing of a body may be; chunks of one byte have six."""
 SURPLUS = 2 * MAX_BODY
 """Bytes of a body after which the connection ends, whether anybody reads them or not."""
+PROGRESS = 64 * 1024
+"""Bytes of a streamed body that come in the time for a whole one of another: its caller goes on sending."""
+LOOKS = 30
+"""How many such times a streamed body may take in all."""
 PIPELINED = 64
 """Requests that may wait on one connection for the answer to the one before."""
 LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
@@ -158,6 +162,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         """Ends a connection whose request does not become whole in time."""
         self._late_for: tuple[int, Part] | None = None
+        self._looks = 0
+        """How often a streamed body was looked at while it came."""
+        self._seen = 0
+        """Bytes of it that had come by then."""
         self._stuck: asyncio.TimerHandle | None = None
         """Ends a connection whose caller does not read what it is answered."""
 
@@ -260,7 +268,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._late is not None:
             self._late.cancel()
-        self._late_for, self._late = waits, None
+        self._late_for, self._late, self._looks, self._seen = waits, None, 0, 0
         if waits is not None:
             self._late = self.loop.call_later(self._seconds_for(waits[1]), self._too_late)
 
@@ -273,7 +281,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if getattr(self.flow, "read_paused", False):  # it is we who do not read
             self._late = self.loop.call_later(self._seconds_for(self._part), self._too_late)
             return
+        if self._part == "body" and self._goes_on():
+            self._late = self.loop.call_later(self._bounds.body_seconds, self._too_late)
+            return
         self._refuse(Refused(REQUEST_TIMEOUT, f"The {self._part} of the request did not come whole in time."))
+
+    def _goes_on(self) -> bool:
+        """Return whether a body that is streamed comes on: so many bytes of it since it was looked at before."""
+        came, self._seen = self._data - self._seen, self._data
+        self._looks += 1
+        return self._most == MAX_STREAM and self._looks < LOOKS and came >= PROGRESS
 
     def _refuse(self, refused: Refused) -> None:
         """Answer that what came is not taken, unless another answer has begun, and end the connection. A request whose

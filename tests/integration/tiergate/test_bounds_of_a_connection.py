@@ -18,6 +18,8 @@ from tiergate.dev.processes import Child, wait_for
 
 SERVED = """
 import asyncio, sys
+from litestar import Litestar
+from policies.chain.gate import STREAMED
 from tiergate.server import server as serving
 from tiergate.settings import Server
 
@@ -37,9 +39,15 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer))]})
     await send({"type": "http.response.body", "body": answer})
 
+class Layer(Litestar):
+    async def __call__(self, scope, receive, send):
+        await app(scope, receive, send)
+
+layer = Layer(route_handlers=[])
+layer.state[STREAMED] = {"/streamed"}
 serving.log_as_json()
 bounds = dict(connections=40, connections_per_address=30, head_seconds=1, body_seconds=1, write_seconds=1)
-serving.run(app, int(sys.argv[1]), Server(fast_path=sys.argv[2] == "on", **bounds))
+serving.run(layer, int(sys.argv[1]), Server(fast_path=sys.argv[2] == "on", **bounds))
 """
 POST = b"POST / HTTP/1.1\r\nhost: a\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
@@ -210,6 +218,28 @@ def test_a_request_that_comes_byte_by_byte_has_no_more_time(served: Served) -> N
             time.sleep(0.05)
 
         assert time.monotonic() - began < 5
+
+
+def streamed(connection: socket.socket, part: bytes, parts: int, length: int) -> bytes:
+    """Send parts of a streamed body, ten a second, and return what comes until the connection ends."""
+    head = b"POST /streamed HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+    connection.sendall(head % length)
+    for _ in range(parts):
+        connection.sendall(part)
+        time.sleep(0.1)
+    return rest(connection)
+
+
+def test_a_streamed_body_has_time_while_it_comes_on_and_no_longer(served: Served) -> None:
+    length = 25 * 16_384
+    with closing(served.connect()) as steady:
+        answered = streamed(steady, b"x" * 16_384, 25, length)
+    with closing(served.connect()) as slow:
+        ended = streamed(slow, b"x" * 4_096, 9, length)
+
+    assert status(answered) == 200
+    assert answered.endswith(b" %d" % length)
+    assert status(ended) == 408
 
 
 def test_an_answer_that_nobody_reads_ends_its_connection(served: Served) -> None:
