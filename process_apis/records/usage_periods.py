@@ -83,9 +83,9 @@ class UsagePeriods:
         query = sa.select(of.id, of.starts_at, of.ends_at, of.state).where(of.source == source)
         known = [_Known(*row) for row in connection.execute(query)]
         ids: set[str] = set()
-        looked_at: list[_Known] = []
+        done: list[_Known] = []
         for second in sorted(seconds):
-            if any(each.starts_at <= second < each.ends_at for each in looked_at):
+            if any(each.starts_at <= second < each.ends_at for each in done):
                 continue
             found = next((each for each in known if each.starts_at <= second < each.ends_at), None)
             if found and found.state == "open" and (until := meant(source, found.starts_at).ends_at) <= second:
@@ -100,7 +100,7 @@ class UsagePeriods:
                 insert_once(connection, usage_periods, self._new(wanted))
                 found = _Known(wanted.id, start, end, "open")
                 known.append(found)
-            looked_at.append(found)
+            done.append(found)
             ids.add(found.id)
         return ids
 

@@ -66,6 +66,10 @@ class MeteredContract(msgspec.Struct, frozen=True):
         """Return whether the contract is over at a moment."""
         return self.until is not None and at >= self.until
 
+    def last_second(self, second: int) -> int:
+        """Return a moment, or the last second of the contract where it is over by then."""
+        return second if self.until is None else min(second, -(-self.until // MICROSECONDS) - 1)
+
     def period(self, sku: str, second: int) -> tuple[int, int]:
         """Return the first second of the period of a product that a moment is in, and the first one after it. It ends
         where other intervals begin. Raises `ValueError` for a moment before the contract."""

@@ -242,7 +242,7 @@ class UsageHandovers:
     def act(self, case: Case, action: Action) -> Next:
         """Hand a period over again, or leave it to people. Raises `IllegalTransition` for one that is over."""
         if case.kind == LATE:
-            if case.field == QUANTITY:  # more may have come since people have looked at it
+            if case.field == QUANTITY:  # more may have come since people have read it
                 return partial(self.came_late, [self._periods.row(case.subject)])
             return nothing
         with self._periods.at(case.subject) as one:

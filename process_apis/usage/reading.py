@@ -57,7 +57,8 @@ class MeterReader:
             second = int(moment.timestamp())
             since, ends_at = contract.period(meter.sku, second)
             found, records, billed = Fraction(0), 0, None
-            if source is not None and (row := self._periods.holding(source, second)):
+            row = None if source is None else self._periods.holding(source, contract.last_second(second))
+            if row and (row.ends_at > second or row.starts_at == since):
                 since, ends_at = row.starts_at, contract.end_of(meter.sku, row.starts_at, row.ends_at)
                 billed = Decimal(row.quantity) if row.state == "handed_over" else None
             since = max(since, -(-own_since // MICROSECONDS))

@@ -163,7 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Ends a connection whose request does not become whole in time."""
         self._late_for: tuple[int, Part] | None = None
         self._looks = 0
-        """How often a streamed body was looked at while it came."""
+        """How often a streamed body was checked while it came."""
         self._seen = 0
         """Bytes of it that had come by then."""
         self._stuck: asyncio.TimerHandle | None = None
@@ -287,7 +287,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(Refused(REQUEST_TIMEOUT, f"The {self._part} of the request did not come whole in time."))
 
     def _goes_on(self) -> bool:
-        """Return whether a body that is streamed comes on: so many bytes of it since it was looked at before."""
+        """Return whether a body that is streamed comes on: so many bytes of it since the check before."""
         came, self._seen = self._data - self._seen, self._data
         self._looks += 1
         return self._most == MAX_STREAM and self._looks < LOOKS and came >= PROGRESS

@@ -307,6 +307,8 @@ def test_a_contract_that_ends_is_charged_then_and_a_level_for_its_part_of_the_pe
     taken = {each.sku: each for each in handover.billing.taken}
     assert {sku: f"{each.quantity:f}" for sku, each in taken.items()} == {"SUM": "5", "WEIGHTED": "10"}
     assert {each.ends_at for each in taken.values()} == {BEGAN + timedelta(days=10)}
+    of_now = {each.aggregation: each.billed for each in handover.bench.read(handover.contract).items}
+    assert (of_now["sum"], of_now["weighted"]) == (5, 10)
 
 
 def test_another_interval_begins_periods_of_its_own(handover: HandoverBench) -> None:
