@@ -16,10 +16,10 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.cases import Action, CaseKind, Finding
+from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.disputes import Dispute, Evidence
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
-from canonical.states import IllegalTransition
+from canonical.states import IllegalTransition, check_dispute
 from policies.context.correlation import correlated
 from process_apis.records.disputes import OVER, Disputes
 from process_apis.runtime.agenda import retry
@@ -72,13 +72,17 @@ class Disputing(DBOSConfiguredInstance):
         return "stopped"
 
     def _give_up(self, row: sa.Row[Any], fault: PlatformFault) -> None:
-        """Leave a dispute that cannot be read to people."""
-        self._report(row, fault)
-        self._records.postpone(row, None, row.attempts + 1, f"{fault.platform}: {fault.reason}")
+        """Leave a dispute that cannot be read to people, and look again whatever they do. They are told once of the
+        same, and then no more by when to answer."""
+        why, again = f"it cannot be read: {fault.platform}: {fault.reason}", self._context.clock() + LOOK_AGAIN
+        if row.blocked_reason != why or not row.attempts:
+            self._report(row, fault)
+        self._records.postpone(row, again, row.attempts + 1, why, reported_until="")
 
     def _look(self, row: sa.Row[Any]) -> None:
         """Do what is asked for, tell what follows, and write the record last: what is cut short is done again."""
         found, refusal = self._carried_out(row)
+        check_dispute(row.state, found.state)
         for fee in found.fees:
             self._records.keep_fee(fee)
             self._context.postings.expect(
@@ -116,9 +120,9 @@ class Disputing(DBOSConfiguredInstance):
         """Let support know until when an answer is taken, once for each such moment, and again when it was refused.
         Return the moment that support knows of. What nobody can answer, and what is over, is no case."""
         until = f"{found.respond_by:%Y-%m-%d %H:%M}" if found.respond_by and found.state not in OVER else ""
-        for case in self._context.cases.open_of(found.customer_id, KIND):
-            if case.field == row.id and (refusal or case.input.get("respond_by") != until):
-                self._context.cases.close(case, _resolution(found, refusal))
+        for case in self._open_cases(row, found.customer_id):
+            if refusal or _is_of_failure(case) or case.input.get("respond_by") != until:
+                self._context.cases.close(case, _resolution(found, refusal, case))
         if until and (refusal or row.reported_until != until):
             note = f" What was asked for was not done: {refusal}." if refusal else ""
             self._open(
@@ -127,9 +131,19 @@ class Disputing(DBOSConfiguredInstance):
         return until
 
     def _report(self, row: sa.Row[Any], fault: PlatformFault) -> None:
-        """Let support know of a dispute that cannot be read: nobody can say until when it is to be answered."""
+        """Let support know of a dispute that cannot be read: nobody can say until when it is to be answered. That takes
+        the place of what was asked of them before, since there is one case of a dispute."""
+        for case in self._open_cases(row):
+            if not _is_of_failure(case):
+                self._context.cases.close(case, "the dispute cannot be read any more")
         reason = f"the dispute cannot be read: {fault.reason}. See to it in billing, and retry; or skip."
         self._open(row, row.customer_id, Finding(row.id, reason, fault.platform), ("retry", "skip"))
+
+    def _open_cases(self, row: sa.Row[Any], customer_id: str = "") -> list[Case]:
+        """Return the open cases of a dispute: under the customer that was reported, and the one that was read."""
+        customers = {row.customer_id, customer_id or row.customer_id}
+        found = [case for each in customers for case in self._context.cases.open_of(each, KIND)]
+        return [case for case in found if case.field == row.id]
 
     def _open(
         self, row: sa.Row[Any], customer_id: str, finding: Finding, actions: tuple[Action, ...], until: str = ""
@@ -158,7 +172,14 @@ def _reason(found: Dispute, until: str) -> str:
     return f"{said} {what}: what is not answered is lost. Skip: it is accepted, or answered."
 
 
-def _resolution(found: Dispute, refusal: str) -> str:
+def _is_of_failure(case: Case) -> bool:
+    """Return whether a case says that a dispute cannot be read."""
+    return "retry" in case.actions
+
+
+def _resolution(found: Dispute, refusal: str, case: Case) -> str:
     if found.state in OVER:
         return f"the dispute is {found.state}"
+    if _is_of_failure(case):
+        return "it was read after all"
     return "it is asked again" if refusal else "it has become a dispute, with another moment to answer by"

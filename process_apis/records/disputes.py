@@ -149,10 +149,10 @@ class Disputes:
             )
             return one.row
 
-    def postpone(self, row: sa.Row[Any], again: datetime | None, attempts: int, why: str) -> None:
-        """Let a dispute that could not be read be read again at `again` (UTC), or when somebody asks; unless it has
-        changed since it was read as `row`."""
-        values = {"next_attempt_at": again.isoformat() if again else None, "attempts": attempts, "blocked_reason": why}
+    def postpone(self, row: sa.Row[Any], again: datetime, attempts: int, why: str, **changes: Any) -> None:
+        """Let a dispute that could not be read be read again at `again` (UTC), unless it has changed since it was read
+        as `row`."""
+        values = {"next_attempt_at": again.isoformat(), "attempts": attempts, "blocked_reason": why} | changes
         with writing(self._engine) as connection:
             connection.execute(UNCHANGED.values(**values), {"of": row.id, "seen": row.revision})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Generator
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import permutations
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from canonical.events import (
 )
 from canonical.process_events import PREFIX
 from policies.problems import ProblemError
+from process_apis.disputes.workflow import LOOK_AGAIN
 from process_apis.records.database import events
 from tests.support.answering_layer import answering
 from tests.support.dispute_bench import FEE, SHOWN, UNTIL, Bank, DisputeBench
@@ -306,3 +307,55 @@ def test_a_state_that_cannot_follow_is_left_to_people(bench: DisputeBench) -> No
     bench.bank.decide("du_1", "inquired")
     assert bench.reported(DISPUTE_CHANGED).state == "open"
     assert "cannot go from open to inquired" in bench.record().blocked_reason
+    (case,) = bench.cases("open")
+    assert (case.actions, "cannot go from open" in case.reason) == (("retry", "skip"), True)
+
+    days_pass(bench)
+    bench.look()
+    assert bench.cases("open") == [case]
+    bench.bank.decide("du_1", "won")
+    days_pass(bench)
+    assert (bench.look().state, bench.cases("open")) == ("won", [])
+
+
+def days_pass(bench: DisputeBench) -> None:
+    """Let the time come at which a dispute that is not over is looked at again."""
+    bench.context.clock.move(LOOK_AGAIN.total_seconds() + 1)  # pyright: ignore[reportFunctionMemberAccess]
+    row = bench.records.find("du_1")
+    assert row
+    assert row.next_attempt_at <= bench.context.clock().isoformat()
+
+
+def test_a_dispute_that_fails_one_look_asks_support_again_once_it_is_read(bench: DisputeBench) -> None:
+    bench.bank.open()
+    bench.reported()
+    bench.act("answer")
+    bench.bank.fault = 422, "platform-rejected"
+    bench.look()
+    (failed,) = bench.cases("open")
+    assert (failed.actions, "cannot be read" in failed.reason) == (("retry", "skip"), True)
+
+    bench.context.cases.close(failed, "skipped")
+    days_pass(bench)
+    bench.look()
+    assert bench.cases("open") == []
+
+    bench.bank.fault = None
+    days_pass(bench)
+    found = bench.look()
+    assert (found.state, found.doing, bench.bank.done) == ("answered", None, ["answer du_1"])
+    assert ["was answered" in each.reason for each in bench.cases("open")] == [True]
+
+
+@pytest.mark.parametrize("until", [UNTIL, None])
+def test_the_case_of_a_failed_look_is_closed_once_the_dispute_is_read(
+    bench: DisputeBench, until: datetime | None
+) -> None:
+    bench.bank.open(state="open" if until else "lost", until=until)
+    bench.report()
+    bench.bank.fault = 422, "platform-rejected"
+    bench.look()
+    bench.bank.fault = None
+    days_pass(bench)
+    bench.look()
+    assert [each.actions for each in bench.cases("open")] == ([("skip",)] if until else [])
