@@ -89,7 +89,8 @@ class PaymentReversal(msgspec.Struct, frozen=True):
     paid again: of a refund without a credit note, of a disputed payment whose amount was withdrawn, of a direct debit
     that was returned.
     A `reinstatement` is money that is ours again after all that: of a dispute that was won, or a refund that failed.
-    `payment_id` is the payment that it was part of.
+    `payment_id` is the payment that it was part of; of a dispute that was won and is taken once more, the
+    `reinstatement` by which it was ours again.
     """
 
     id: Key

@@ -131,7 +131,7 @@ class Credits(DBOSConfiguredInstance):
         Where nothing of what went back is booked, nothing of this is. Raises `Conflict` while that is to be seen, and
         `Rejected` where people have to decide: they have seen to it, or it was for a credit note.
         """
-        context, of = self._context, row.id.partition(":")[0]
+        context, of = self._context, row.id.rpartition(":")[0]
         before = context.postings.find("reversal", of)
         if before is not None and before.state == "waiting":
             raise Conflict("billing", f"{of} is not booked yet", field="payment_id")

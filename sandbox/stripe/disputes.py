@@ -84,10 +84,14 @@ class Disputes:
 
     def decide(self, dispute: Object, outcome: str) -> Object:
         """Let the bank decide: `won` gives the money back, `lost` does not, `escalated` makes a dispute of an inquiry.
+        A dispute that was won may be `lost` after all: its amount is withdrawn once more (How disputes work: the
+        issuer may reopen it).
 
         Raises `StripeError` for a dispute that is over, and for an outcome that it cannot have.
         """
         is_inquiry = dispute["status"].startswith("warning")
+        if (dispute["status"], outcome) == ("won", "lost"):
+            return self._ended(self._moved(dispute, -dispute["amount"], 0, "dispute"), "lost")
         if dispute["status"] not in (*OPEN, *REVIEWED) or (outcome == "escalated" and not is_inquiry):
             raise invalid(f"A dispute with status {dispute['status']} cannot be {outcome}.", "", "")
         if outcome == "escalated":

@@ -297,14 +297,15 @@ class Stripe:
             return credits_.credit_note(row, made, of, await self._reading(of, made))
 
     async def reversal(self, reversal_id: str) -> PaymentReversal:
-        about = reversal_id.removesuffix(credits_.AGAIN)
+        went = credits_.went_of(reversal_id)
+        about = went.about
         row = await self._client.get(at("disputes" if about.startswith(DISPUTE) else "refunds", about))
-        went = await self._went(row, again=about != reversal_id)
+        how = await self._went(row, went)
         paid, of = await self._invoice_paid_with(row)
         notes = await self._client.listed(at("credit_notes"), invoice=of["id"])
         with _of_ours(about):
             read = await self._reading(of, [])
-            return credits_.reversal(row, went, invoices.payment_id(paid), notes, of, read)
+            return credits_.reversal(row, went, how, invoices.payment_id(paid), notes, of, read)
 
     async def dispute(self, dispute_id: str) -> Dispute:
         row = await self._client.get(at("disputes", dispute_id))
@@ -320,10 +321,10 @@ class Stripe:
         await disputes_.answer(self._client, dispute_id, evidence, self._clock())
         return await self.dispute(dispute_id)
 
-    async def _went(self, row: Row, *, again: bool) -> tuple[ReversalKind, int]:
-        """Return how the money of a refund or a dispute went back, or is ours `again`, and when (seconds since 1970).
+    async def _went(self, row: Row, which: credits_.Went) -> tuple[ReversalKind, int]:
+        """Return how the money of a refund or a dispute went back, or is ours again, and when (seconds since 1970).
         Raises as `Billing.reversal` does."""
-        went = credits_.moved(row, again=again)
+        went = credits_.moved(row, again=which.again, time=which.time)
         if went is None and row["status"] in FAILED:
             raise NotFound("billing", f"{row['id']} is {row['status']}: no money went back", field="status")
         if went is None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from canonical.credits import CreditedPart, CreditNote, PaymentReversal, RefundPart, ReversalKind
-from canonical.events import DISPUTE, PAYMENT_REINSTATED
+from canonical.events import DISPUTE, PAYMENT_REINSTATED, PAYMENT_REVERSED
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import mapping
 from system_apis.billing.stripe.amounts import from_stripe
@@ -15,7 +15,7 @@ from system_apis.billing.stripe.webhooks import TYPES, StripeEvent, about_contra
 
 Row = dict[str, Any]
 AGAIN = ":reinstated"
-"""What the id of money ends with that is ours again; what stands before is that of the refund or the dispute."""
+"""What the id of money ends with that is ours again; what stands before is that of what went back."""
 
 
 def lines(rows: list[Row], of: list[Row]) -> list[Row]:
@@ -75,9 +75,40 @@ def credit_note(source: Row, made: list[Row], of: Row, read: Reading) -> CreditN
     )
 
 
-def moved(source: Row, *, again: bool) -> tuple[ReversalKind, int] | None:
-    """Return how the money of a refund or a dispute went back, and when (seconds since 1970); or, `again`, how it is
-    ours again. Return None where it did not.
+class Went(NamedTuple):
+    """Of which refund or dispute money went back, for which time, from 1 on, and whether it is ours `again`."""
+
+    about: str
+    time: int
+    again: bool
+
+    @property
+    def key(self) -> str:
+        """Return our id of it. A bank that has decided for us may take the money once more."""
+        return f"{self.about}{f':{self.time}' if self.time > 1 else ''}{AGAIN if self.again else ''}"
+
+
+def went_of(reversal_id: str) -> Went:
+    """Return what an id of ours is of."""
+    about, _, time = reversal_id.removesuffix(AGAIN).partition(":")
+    return Went(about, int(time or 1), reversal_id.endswith(AGAIN))
+
+
+def newest(source: Row, *, again: bool) -> Went:
+    """Return what moved last of a refund or a dispute, one way or the other."""
+    times = len(_transactions(source, again=again)) if source["object"] == "dispute" else 1
+    return Went(source["id"], max(times, 1), again)
+
+
+def _transactions(dispute: Row, *, again: bool) -> list[Row]:
+    """Return by what the amount of a dispute was withdrawn, or reinstated, the oldest first."""
+    of_it = [each for each in dispute["balance_transactions"] if (each["amount"] > 0) == again]
+    return sorted(of_it, key=lambda each: each["created"])
+
+
+def moved(source: Row, *, again: bool, time: int = 1) -> tuple[ReversalKind, int] | None:
+    """Return how the money of a refund or a dispute went back for the nth `time`, and when (seconds since 1970); or,
+    `again`, how it is ours again. Return None where it did not.
 
     A refund is booked once the money is with the customer (The Refund object, `status`), a dispute once its amount was
     withdrawn (The Dispute object, `balance_transactions`).
@@ -85,19 +116,24 @@ def moved(source: Row, *, again: bool) -> tuple[ReversalKind, int] | None:
     if source["object"] == "refund":
         wanted, kind = ("failed", "reinstatement") if again else ("succeeded", "refund")
         return (cast("ReversalKind", kind), source["created"]) if source["status"] == wanted else None
-    transactions: list[Row] = source["balance_transactions"]
-    of_it = [each for each in transactions if (each["amount"] > 0) == again]
-    if not of_it:
+    of_it = _transactions(source, again=again)
+    if len(of_it) < time:
         return None
-    return "reinstatement" if again else "dispute", of_it[0]["created"]
+    return "reinstatement" if again else "dispute", of_it[time - 1]["created"]
 
 
 def reversal(
-    source: Row, went: tuple[ReversalKind, int], payment_id: str, notes: list[Row], of: Row, read: Reading
+    source: Row,
+    went: Went,
+    how: tuple[ReversalKind, int],
+    payment_id: str,
+    notes: list[Row],
+    of: Row,
+    read: Reading,
 ) -> PaymentReversal:
     """Return a refund or a dispute as money that went back, for those of its invoice's credit `notes` that name it.
-    Raises as `credit_note` does."""
-    metadata, (kind, at) = metadata_of(of), went
+    What is taken once more is what came in again, and no more the payment. Raises as `credit_note` does."""
+    metadata, (kind, at) = metadata_of(of), how
     credited = tuple(
         CreditedPart(note["id"], read.money(each["amount_refunded"]))
         for note in notes
@@ -105,10 +141,10 @@ def reversal(
         if each["refund"] == source["id"] and note["status"] != "void"
     )
     return PaymentReversal(
-        id=f"{source['id']}{AGAIN}" if kind == "reinstatement" else source["id"],
+        id=went.key,
         kind=kind,
         invoice_id=of["id"],
-        payment_id=payment_id,
+        payment_id=payment_id if went.time == 1 else Went(went.about, went.time - 1, again=True).key,
         customer_id=metadata["tiergate_customer"],
         legal_entity=metadata["tiergate_legal_entity"],
         amount=read.money(source["amount"]),
@@ -120,8 +156,9 @@ def reversal(
 def canonical_event(source: StripeEvent, of: Row, event_source: str) -> Reported | None:
     """Return the canonical event about a credit note, a refund or a dispute of an invoice `of`; None for one of no
     contract of ours."""
-    thing, again = source.data.object, TYPES[source.type] == PAYMENT_REINSTATED
-    subject = f"{thing['id']}{AGAIN}" if again else thing["id"]
+    thing, type_ = source.data.object, TYPES[source.type]
+    moves = type_ in (PAYMENT_REVERSED, PAYMENT_REINSTATED)
+    subject = newest(thing, again=type_ == PAYMENT_REINSTATED).key if moves else thing["id"]
     more = {"invoice": of["id"]} | _of_dispute(thing)
     return about_contract(source, sold_with(of), event_source, subject, more)
 

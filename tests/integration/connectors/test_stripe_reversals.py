@@ -71,6 +71,36 @@ def test_a_disputed_charge_goes_back_when_its_amount_is_withdrawn_and_comes_in_w
     run_over(account, tmp_path, act)
 
 
+def test_what_a_bank_takes_once_more_of_a_dispute_that_was_won_is_another_reversal_of_what_came_in_again(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(made: Bench[Billing]) -> None:
+        await started(made, method="pm_card_createDispute")
+        account.wait(1)
+        (dispute,) = account.api.v1.disputes.list().data
+        first = (await reader(made)(dispute.id)).reversed_on
+        for outcome in ("won", "lost"):
+            account.wait(DAY)
+            account.stand_in.disputes.decide(account.account.get("dispute", dispute.id), outcome)
+
+        read, again = reader(made), f"{dispute.id}:2"
+        taken, former = await read(again), await read(dispute.id)
+        assert (taken.id, taken.kind, taken.amount) == (again, "dispute", Money(11900, "EUR"))
+        assert taken.payment_id == f"{dispute.id}:reinstated"
+        assert former.reversed_on == first < taken.reversed_on
+        with pytest.raises(Conflict):
+            await read(f"{again}:reinstated")
+        assert await reported(made, PAYMENT_REVERSED, PAYMENT_REINSTATED, DISPUTE_CLOSED) == [
+            (PAYMENT_REVERSED, dispute.id),
+            (PAYMENT_REINSTATED, f"{dispute.id}:reinstated"),
+            (DISPUTE_CLOSED, dispute.id),
+            (PAYMENT_REVERSED, again),
+            (DISPUTE_CLOSED, dispute.id),
+        ]
+
+    run_over(account, tmp_path, act)
+
+
 def test_an_inquiry_moves_no_money(account: StripeAccount, tmp_path: Path) -> None:
     async def act(made: Bench[Billing]) -> None:
         await started(made, method="pm_card_createDisputeInquiry")

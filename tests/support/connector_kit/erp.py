@@ -469,6 +469,9 @@ class ErpKit(Kit[Erp, ErpSubject]):
             again = replace(payment, id=f"again_{payment.id}")
             paid = await self._twice(lambda again=again: self.connector.put_payment(again, LEGAL_ENTITY, "next"))
             assert paid.balance == Money.zero(price.currency)
+            once_more = samples.reversal(again, again.amount, f"dp_{price.currency}:2")
+            taken = await self._twice(lambda once_more=once_more: self.connector.put_reversal(once_more, "next"))
+            assert taken.balance == made.total
 
     @behaviour
     async def two_refunds_of_one_payment_at_once_leave_both_due(self) -> None:

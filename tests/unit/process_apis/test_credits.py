@@ -57,7 +57,7 @@ class Platforms:
             gone = {"type": "/problems/platform-not-found", "detail": "no", "platform": "billing"}
             return 404, msgspec.json.encode(gone | {"field": self.missing})
         credited = tuple(CreditedPart(*each) for each in self.notes.items())
-        kind = self.kind if key == REFUND else "reinstatement"
+        kind = "reinstatement" if key.endswith(":reinstated") else self.kind
         back = PaymentReversal(key, kind, "in_1", "pay_1", "cus_1", "DE01", WHOLE, TODAY, credited)
         return 200, msgspec.json.encode(back)
 
@@ -189,6 +189,17 @@ def test_what_a_dispute_brings_back_waits_for_what_it_took_whatever_is_reported_
     assert finance.book("reversal", REFUND).state == "posted"
     assert finance.book("reversal", again).state == "posted"
     assert finance.platforms.booked == [REFUND, again]
+
+
+def test_what_is_taken_once_more_is_booked_and_so_is_what_that_brings_back(finance: Finance) -> None:
+    finance.platforms.kind = "dispute"
+    moves = [f"{REFUND}{time}{again}" for time in ("", ":2") for again in ("", ":reinstated")]
+    finance.expect("reversal", moves[-1])
+    for key in moves:
+        assert key == moves[-1] or finance.book("reversal", moves[-1]).state == "waiting"
+        finance.expect("reversal", key)
+        assert finance.book("reversal", key).state == "posted"
+    assert (finance.platforms.booked, finance.cases()) == (moves, [])
 
 
 def test_a_dispute_that_is_won_is_a_payment_and_no_case_of_finance(finance: Finance) -> None:
