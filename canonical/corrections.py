@@ -94,10 +94,13 @@ class RefundOrder(msgspec.Struct, frozen=True):
 
 
 class InvoiceEnd(msgspec.Struct, frozen=True):
-    """An invoice of which no money is to be expected any more."""
+    """An invoice of which no money is to be expected any more. `id` is our id of what asks for it, `attempt` as of a
+    `CreditOrder`."""
 
     invoice_id: Key
     legal_entity: str
+    id: Annotated[str, msgspec.Meta(max_length=120)] = ""
+    attempt: int = 1
 
 
 class Refund(msgspec.Struct, frozen=True):

@@ -60,7 +60,7 @@ def worked_out(correction_id: str, wanted: CorrectionRequest, found: Correctable
             return refund, refund.amount
         case _:
             _check_end(wanted, found)
-            return InvoiceEnd(found.invoice.id, found.invoice.legal_entity), found.invoice.balance
+            return InvoiceEnd(found.invoice.id, found.invoice.legal_entity, correction_id), found.invoice.balance
 
 
 def check_again(wanted: Wanted, kind: str, found: Correctable) -> None:
@@ -381,4 +381,4 @@ def _line_fits(line: CreditedLine, others: Sequence[CreditOrder], found: Correct
 
 def numbered(wanted: Wanted, tries: int) -> Wanted:
     """Return what billing is asked for the nth time that people want it tried."""
-    return wanted if isinstance(wanted, InvoiceEnd) else msgspec.structs.replace(wanted, attempt=tries)
+    return msgspec.structs.replace(wanted, attempt=tries)

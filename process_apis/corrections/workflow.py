@@ -261,8 +261,9 @@ def _over(row: sa.Row[Any], posting: sa.Row[Any] | None) -> str | None:
         return "it was seen to by hand"
     if posting.state == "failed" and posting.cancelled and not posting.number:
         return "it is void, and nothing of it was ever booked"
-    is_of_end = row.kind in ("void", "write_off")  # one that was written off may be void since
-    return "" if posting.state == "posted" and (posting.cancelled or not is_of_end) else None
+    taken_back = {"void": ("void",), "write_off": ("void", "uncollectible")}  # what is written off may be void since
+    is_over = posting.cancelled in taken_back.get(row.kind, (posting.cancelled,))
+    return "" if posting.state == "posted" and is_over else None
 
 
 def digest(said: CorrectionPreview) -> str:

@@ -758,7 +758,7 @@ SAMPLES: dict[Any, Any] = {
             text=CREDITED.text,
         ),
         RefundOrder(CRC, PAYMENT.invoice_id, "DE01", PAYMENT.id, Money(11900, "EUR")),
-        InvoiceEnd(PAYMENT.invoice_id, "DE01"),
+        InvoiceEnd(PAYMENT.invoice_id, "DE01", CRC),
         Refund(REVERSAL.id, CRC, PAYMENT.invoice_id, PAYMENT.id, Money(11900, "EUR"), "pending"),
         OpenInvoices((OVERDUE,)),
         Dunning(

@@ -166,12 +166,12 @@ class Corrections:
 
     async def end(self, end: InvoiceEnd, action: Literal["void", "mark_uncollectible"]) -> Invoice:
         """Void an invoice or write it off, unless it is that already (API reference: Void an invoice, Mark an invoice
-        as uncollectible). An invoice comes to each of these states once, so that its id is key enough."""
+        as uncollectible)."""
         state = "void" if action == "void" else "uncollectible"
         if (invoice := await self._read_invoice(end.invoice_id)).state == state:
             return invoice
-        before = "" if invoice.state == "open" else f":{invoice.state}"
-        await self._client.post(at("invoices", end.invoice_id, action), f"{action}:{end.invoice_id}{before}")
+        key = f"{action}:{end.invoice_id}:{invoice.state}:{end.id}:{end.attempt}"
+        await self._client.post(at("invoices", end.invoice_id, action), key)
         return await self._read_invoice(end.invoice_id)
 
 

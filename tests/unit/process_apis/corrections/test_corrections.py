@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,38 @@ def test_a_refund_that_fails_later_is_a_case_and_leaves_nothing_due(tmp_path: Pa
         subject.act(held.id, "compensate")
         assert subject.of(held.id).state == "given_up"
         assert subject.books.receivable == 0
+
+
+@pytest.mark.parametrize(("kind", "action"), [("void", "void"), ("write_off", "mark_uncollectible")])
+def test_what_billing_has_refused_once_is_tried_again_under_another_key(
+    unpaid: Corrected, kind: str, action: str
+) -> None:
+    asked = unpaid.ask("again", kind=kind)
+    key, request = f"{action}:{unpaid.invoice}:open:{asked.id}:1", f"POST {['invoices', unpaid.invoice, action]} "
+    refusal = {"error": {"type": "invalid_request_error", "message": "It is being paid."}}
+    first, sent = (sha256(each.encode()).hexdigest() for each in (key, request))
+    unpaid.account.account.remember(first, sent, 400, refusal)
+    if unpaid.run(asked.id).state == "awaiting_approval":
+        unpaid.act(asked.id, "approve")
+        unpaid.run(asked.id)
+    assert unpaid.of(asked.id).state == "on_hold", unpaid.of(asked.id).blocked_reason
+    unpaid.act(asked.id, "retry")
+    assert unpaid.run(asked.id).state == "carried_out"
+    agree(unpaid)
+    assert unpaid.of(asked.id).state == "booked"
+
+
+def test_an_invoice_that_was_written_off_is_void_once_the_books_have_taken_it_back(unpaid: Corrected) -> None:
+    off = unpaid.ask("off", kind="write_off")
+    unpaid.run(off.id)
+    unpaid.act(off.id, "approve")
+    unpaid.run(off.id)
+    agree(unpaid)
+    asked = unpaid.ask("void", kind="void")
+    if unpaid.run(asked.id).state == "awaiting_approval":
+        unpaid.act(asked.id, "approve")
+        unpaid.run(asked.id)
+    assert unpaid.of(asked.id).state == "carried_out"
+    assert unpaid.books.written_off != {}
+    agree(unpaid)
+    assert (unpaid.of(asked.id).state, unpaid.books.written_off) == ("booked", {})
