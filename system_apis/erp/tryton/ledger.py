@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from canonical.faults import Conflict, Rejected
@@ -15,6 +16,7 @@ from system_apis.erp.tryton.mapping import Row
 
 SPLIT = "/split"
 """What the description of the move ends with that splits a line; what stands before is that of the line's own."""
+SIDES = ("debit", "credit")
 LINE = [
     "debit",
     "credit",
@@ -29,6 +31,8 @@ LINE = [
     "move.state",
 ]
 """What has to be known of a line of a move."""
+DRAFT = ["state", "date", "lines.account", "lines.debit", "lines.credit"]
+"""What has to be known of a move that may have to be made again."""
 
 
 class Ledger:
@@ -159,9 +163,14 @@ class Ledger:
 
     async def move(self, key: str, record: Row, company: Row) -> int:
         """Post the move that has `key` as its description, and return its id. It is made unless it is there; of drafts
-        that were made at once the first one is posted. Raises `Rejected` when two are posted."""
+        that were made at once the first one is posted. One that was refused, and would be another now, is made again.
+        Raises `Rejected` when two are posted."""
         own = [["description", "=", key], ["company", "=", company["id"]]]
-        found = await self._client.rows("account.move", own, ["state"], company["id"])
+        rows = await self._client.rows("account.move", own, DRAFT, company["id"])
+        outdated = [each["id"] for each in rows if each["state"] == "draft" and not _is_of(each, record)]
+        if outdated:
+            await self._client.call("model.account.move.delete", outdated, context=in_books_of(company))
+        found = [each for each in rows if each["id"] not in outdated]
         if not found:
             made = record | {"description": key, "company": company["id"]}
             await self._client.call("model.account.move.create", [made], context=in_books_of(company))
@@ -193,6 +202,17 @@ class Ledger:
         if not found:
             raise Conflict("erp", f"the period of {on} is closed", field="period")
         return found[0]["id"]
+
+
+def _is_of(move: Row, record: Row) -> bool:
+    """Return whether a move is what is to be booked: on the same day, and the same amounts on the same accounts."""
+
+    def amounts(lines: list[Row]) -> list[tuple[int, Decimal, Decimal]]:
+        sides = [(each["account"], *(mapping.from_decimal(each[side]) for side in SIDES)) for each in lines]
+        return sorted(sides)
+
+    ((_, wanted),) = record["lines"]
+    return move["date"] == record["date"] and amounts(move["lines."]) == amounts(wanted)
 
 
 def whole_amount(line: Row, currency: str) -> Money:

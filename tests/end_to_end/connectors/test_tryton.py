@@ -119,6 +119,22 @@ class Books(ErpSubject):
     async def payments(self, payment_id: str) -> int:
         return len(await self.rows("account.move", [["description", "=", payment_id]], ["number"]))
 
+    async def draft(self, key: str, on: date, amount: Decimal) -> None:
+        """Leave a move as a run leaves one that Tryton has refused to post: on accounts that were named then."""
+        (method, *_) = await self.rows("account.invoice.payment.method", [], ["journal", "debit_account", "company"])
+        of = ["company", "=", method["company"]]
+        another = [of, ["type.expense", "=", True], ["code", "!=", "5.1.3"], ["closed", "!=", True]]
+        (expense, *_) = await self.rows("account.account", another, ["id"])
+        (period, *_) = await self.rows("account.period", [of, ["start_date", "<=", day(on)]], ["id"])
+        nothing, worth = decimal(Decimal(0)), decimal(amount)
+        lines = [
+            {"account": expense["id"], "debit": worth, "credit": nothing},
+            {"account": method["debit_account"], "debit": nothing, "credit": worth},
+        ]
+        move = {"description": key, "journal": method["journal"], "date": day(on), "period": period["id"]}
+        move |= {"company": method["company"], "lines": [["create", lines]]}
+        await self.call("model.account.move.create", [move], {"company": method["company"]})
+
     async def moved(self, key: str) -> dict[str, Decimal]:
         """Return what a posted move has put on each account, debit less credit, by the account's code."""
         of = [["move.description", "=", key], ["move.state", "=", "posted"]]
@@ -604,6 +620,16 @@ class TrytonKit(ErpKit):
             found = await self.bench.call(cast("Tryton", connector).misfits)
             assert ["payment_fees" in each.what for each in found] == [True] * bool(wrong)
         assert await self.subject.payments("txn_nowhere") == 0
+
+    @behaviour
+    async def a_fee_that_was_refused_is_booked_by_what_the_mapping_says_when_it_is_tried_again(self) -> None:
+        books, today = cast("Books", self.subject), self._today()
+        taken = samples.fee("txn_refused", Money(2000, "EUR"), today)
+        await books.draft(taken.id, today, Decimal(20))
+        assert await books.moved(taken.id) == {}
+        await self.bench.settled(lambda: self.connector.put_fee(taken, "next"))
+        assert await books.moved(taken.id) == {"5.1.3": Decimal(20), "1.1.9": Decimal(-20)}
+        assert await books.payments(taken.id) == 1
 
     @behaviour
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:
