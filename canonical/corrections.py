@@ -134,16 +134,20 @@ class LineLeft(msgspec.Struct, frozen=True):
 
 
 class Correctable(msgspec.Struct, frozen=True):
-    """What of an invoice can still be corrected in billing. `credited` is what all its credit notes are worth;
-    `unexplained` is what of its refunds no credit note names."""
+    """What of an invoice can still be corrected in billing. `credited` is what all its credit notes are worth; `kept`
+    is what was paid and has gone back in no way, neither by a refund nor into the customer's balance nor outside;
+    `unexplained` is what of its refunds no credit note names; `made` are our ids of what was asked of it and is
+    there."""
 
     invoice: Invoice
     lines: tuple[LineLeft, ...]
     credited: Money
     payments: tuple[PaidPart, ...]
+    kept: Money
     unexplained: tuple[RefundPart, ...] = ()
     processing: bool = False
     """Whether a payment is on its way, of which nobody knows yet how it ends."""
+    made: tuple[str, ...] = ()
 
 
 class CorrectionReason(msgspec.Struct, frozen=True):

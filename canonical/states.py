@@ -219,7 +219,7 @@ CORRECTION_TRANSITIONS: dict[CorrectionState, frozenset[CorrectionState]] = {
     "requested": frozenset({"checking", "given_up"}),
     "checking": frozenset({"awaiting_approval", "carrying_out", "on_hold", "given_up"}),
     "awaiting_approval": frozenset({"checking", "given_up"}),
-    "carrying_out": frozenset({"carried_out", "on_hold"}),
+    "carrying_out": frozenset({"checking", "carried_out", "on_hold"}),
     "carried_out": frozenset({"booked", "on_hold"}),
     "booked": frozenset(),
     "on_hold": frozenset({"checking", "carrying_out", "carried_out", "given_up"}),

@@ -178,6 +178,17 @@ def _check_credit(order: CreditOrder, found: Correctable) -> None:
     if order.refund.amount:
         _check_back(order.refund, found, "$.refund")
     _check_named(order.refunds, found.unexplained)
+    if found.unexplained and _back(order).amount > found.kept.amount:
+        detail = (
+            f"{found.kept} of what was paid has not gone back yet, and {_back(order)} is to: name what was refunded."
+        )
+        errors = [FieldError(f"$.{name}", f"together at most {found.kept}") for name in BACK]
+        raise ProblemError(REFUND_TOO_LARGE, detail, errors)
+
+
+def _back(order: CreditOrder) -> Money:
+    """Return what goes back to the customer with a credit note."""
+    return order.refund + order.to_balance + order.outside
 
 
 def _too_much(line: CreditedLine, left: LineLeft) -> str:
@@ -239,7 +250,7 @@ def back_of(order: CreditOrder, found: Correctable) -> tuple[Money, Money]:
     worth = expected_total(order, found)
     paid = Money(max(worth.amount - due.amount, 0), worth.currency)
     named = total((each.amount for each in order.refunds), worth.currency)
-    return paid, order.refund + order.to_balance + order.outside + named
+    return paid, _back(order) + named
 
 
 def does_not_add_up(order: CreditOrder, found: Correctable, reason: str) -> ProblemError:
@@ -265,7 +276,7 @@ def _refund(correction_id: str, wanted: CorrectionRequest, found: Correctable) -
     if left is None:
         reason = f"it has {_names(found)}"
         raise ProblemError(CORRECTION_REFUSED, "It has no such payment.", (FieldError("$.payment_id", reason),))
-    amount = wanted.amount or left
+    amount = wanted.amount or min(left, found.kept, key=lambda each: each.amount)
     _check_refund(payment, amount, found)
     return RefundOrder(correction_id, invoice.id, invoice.legal_entity, payment, amount)
 
@@ -279,9 +290,10 @@ def _check_refund(payment_id: str, amount: Money, found: Correctable) -> None:
     part = next(each for each in found.payments if each.payment_id == payment_id)
     if part.disputed:
         raise ProblemError(PAYMENT_DISPUTED, f"{payment_id} is disputed.")
-    if not 0 < amount.amount <= part.refundable.amount:
-        detail = f"{part.refundable} of {payment_id} can be refunded, and {amount} is asked for."
-        raise ProblemError(REFUND_TOO_LARGE, detail, (FieldError("$.amount", f"at most {part.refundable}"),))
+    most = min(part.refundable, found.kept, key=lambda each: each.amount)  # what was credited has gone back already
+    if not 0 < amount.amount <= most.amount:
+        detail = f"{most} of {payment_id} can be refunded, and {amount} is asked for."
+        raise ProblemError(REFUND_TOO_LARGE, detail, (FieldError("$.amount", f"at most {most}"),))
 
 
 def _check_back(amount: Money, found: Correctable, path: str) -> None:
@@ -364,7 +376,9 @@ def _together(wanted: Wanted, kind: str, amount: Money, found: Correctable, othe
             return False
     refunded = sum(each.amount.amount for each in back if isinstance(each, RefundOrder))
     refunded += sum(each.refund.amount for each in back if isinstance(each, CreditOrder))
-    return refunded <= sum(of_payments.values())
+    gone = sum(each.amount.amount for each in back if isinstance(each, RefundOrder))
+    gone += sum(_back(each).amount for each in back if isinstance(each, CreditOrder))
+    return refunded <= sum(of_payments.values()) and gone <= found.kept.amount
 
 
 def _line_fits(line: CreditedLine, others: Sequence[CreditOrder], found: Correctable) -> bool:

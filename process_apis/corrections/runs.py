@@ -179,7 +179,8 @@ class CorrectionRuns:
                 case "retry":
                     back: CorrectionState = row.held_in or "checking"
                     tries = row.tries + (back == "carrying_out")
-                    one.enter(back, next_attempt_at=soon, by=by, why=why or "tried again", held_in="", tries=tries)
+                    again = {"tries": tries, "attempts": 1}  # it is no first attempt: much may be otherwise by now
+                    one.enter(back, next_attempt_at=soon, by=by, why=why or "tried again", held_in="", **again)
                 case "reject" | "compensate":
                     said_why = why or ("rejected" if action == "reject" else "given up")
                     reason = f"{action}: {case.reason}"

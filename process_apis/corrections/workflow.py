@@ -7,6 +7,7 @@ looks when it is done. Every step may be run again: billing knows what it was as
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -40,6 +41,10 @@ ENTRY: dict[str, PostingEntry] = {
     "write_off": "invoice",
 }
 """What is booked for each kind."""
+ENDED = {"void": "void", "write_off": "uncollectible"}
+"""The state of an invoice in which each kind that ends one leaves it."""
+CHECKED_FOR = timedelta(minutes=1)
+"""How long a preview counts once both have agreed to it."""
 log = structlog.get_logger("tiergate.corrections")
 
 
@@ -126,11 +131,27 @@ class Correcting(DBOSConfiguredInstance):
         return self._enter(correction_id, "carrying_out", self._carry_out)
 
     def _carry_out(self, row: sa.Row[Any]) -> Outcome:
+        if self._is_outdated(row) and not self._is_made(row):
+            with self._records.at(row.id) as one:
+                if one.row.state == "carrying_out":
+                    why = "it has waited, and billing has nothing of it"
+                    one.enter("checking", next_attempt_at=self._context.clock(), why=why)
+            return "stopped"
         reference = self._in_billing(row)
         with self._records.at(row.id) as one:
             if one.row.state == "carrying_out":
                 one.enter("carried_out", next_attempt_at=self._context.stalled_at(), reference=reference)
         return "done"
+
+    def _is_outdated(self, row: sa.Row[Any]) -> bool:
+        """Return whether a correction has waited since it was checked: for a platform, for people or for a process."""
+        since = datetime.fromisoformat(row.updated_at)
+        return bool(row.attempts) or self._context.clock() - since > CHECKED_FOR
+
+    def _is_made(self, row: sa.Row[Any]) -> bool:
+        """Return whether billing has done it already, and its answer was lost."""
+        found = self._context.platforms.correctable(row.billing, row.invoice_id)
+        return row.id in found.made or found.invoice.state == ENDED.get(row.kind)
 
     def _in_billing(self, row: sa.Row[Any]) -> str:
         """Return billing's id of what it has done."""

@@ -182,6 +182,8 @@ class Corrected:
         self.invoice = ""
         self.look: Callable[[], list[Event]] = list
         """Returns what billing has reported since it was asked last."""
+        self.before: Callable[[], object] = lambda: None
+        """What happens before billing does what it is asked for: what raises is its answer."""
         self.meanwhile: Callable[[], object] = lambda: None
         """What happens when billing has done what it was asked for, before anybody knows."""
 
@@ -391,6 +393,7 @@ class SystemLayer:
             "void": lambda: billing.void_invoice(read(body, type=InvoiceEnd)),
             "write-off": lambda: billing.write_off_invoice(read(body, type=InvoiceEnd)),
         }
+        self.subject.before()
         found = self._run(self._made.call(writes[place[-1]]))
         self.subject.meanwhile()
         return found

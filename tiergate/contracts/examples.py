@@ -745,6 +745,7 @@ SAMPLES: dict[Any, Any] = {
             (LineLeft(INVOICE.lines[0], 1, INVOICE.lines[0].net, INVOICE.lines[0].tax),),
             Money(0, "EUR"),
             (PaidPart(PAYMENT.id, PAYMENT.amount, PAYMENT.amount),),
+            PAYMENT.amount,
         ),
         CreditOrder(
             CRC,

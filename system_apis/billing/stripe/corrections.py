@@ -63,26 +63,25 @@ class Corrections:
         """Do as `Billing.correctable` says."""
         invoice = await self._read_invoice(invoice_id)
         row = await self._client.get(at("invoices", invoice_id), expand=["payments"])
-        notes = await self._notes(invoice_id)
+        every_note = await self._client.listed(at("credit_notes"), invoice=invoice_id)
+        notes = [each for each in every_note if each["status"] != "void"]
         credited = [line for each in notes for line in await self._lines_of(each)]
         raw = await self._client.whole(row["lines"], at("invoices", invoice_id, "lines"))
         rows = await self._client.whole(row["payments"], at("invoice_payments"), invoice=invoice_id)
         paid, intents = [each for each in rows if each["status"] == "paid"], await self._intents(rows)
         processing = any(each["status"] == "processing" for each in intents.values())
+        refunds = [each for key in intents for each in await self._client.listed(at("refunds"), payment_intent=key)]
         currency = invoice.total.currency
         return Correctable(
             invoice,
             tuple(_left(line, source, credited) for line, source in zip(invoice.lines, raw, strict=True)),
             from_stripe(sum(each["total"] for each in notes), currency),
             tuple([await self._part(each, intents, currency) for each in paid]),
-            await self._unexplained(intents, notes, currency),
+            invoice.total - invoice.balance - from_stripe(_gone_back(notes, refunds), currency),
+            _unexplained(refunds, notes, currency),
             processing,
+            tuple(each["metadata"][ORDER] for each in (*every_note, *refunds) if ORDER in each["metadata"]),
         )
-
-    async def _notes(self, invoice_id: str) -> list[Row]:
-        """Return the credit notes of an invoice that are not void."""
-        found = await self._client.listed(at("credit_notes"), invoice=invoice_id)
-        return [each for each in found if each["status"] != "void"]
 
     async def _lines_of(self, note: Row) -> list[Row]:
         return await self._client.whole(note["lines"], at("credit_notes", note["id"], "lines"))
@@ -106,19 +105,6 @@ class Corrections:
             for each in await self._client.listed(at("disputes"), payment_intent=intent["id"])
         )
         return PaidPart(part.payment_id, amount, part.refundable if disputed else left, disputed)
-
-    async def _unexplained(self, intents: dict[str, Row], notes: list[Row], currency: str) -> tuple[RefundPart, ...]:
-        """Return what of the refunds no credit note names."""
-        named: dict[str, int] = {}
-        for each in (part for note in notes for part in note["refunds"] or ()):
-            named[each["refund"]] = named.get(each["refund"], 0) + each["amount_refunded"]
-        found: list[RefundPart] = []
-        for key in intents:
-            for each in await self._client.listed(at("refunds"), payment_intent=key):
-                left = each["amount"] - named.get(each["id"], 0)
-                if STATES[each["status"]] != "failed" and left > 0:
-                    found.append(RefundPart(each["id"], from_stripe(left, currency)))
-        return tuple(found)
 
     # ---- credit notes
 
@@ -173,6 +159,26 @@ class Corrections:
         key = f"{action}:{end.invoice_id}:{invoice.state}:{end.id}:{end.attempt}"
         await self._client.post(at("invoices", end.invoice_id, action), key)
         return await self._read_invoice(end.invoice_id)
+
+
+def _unexplained(refunds: list[Row], notes: list[Row], currency: str) -> tuple[RefundPart, ...]:
+    """Return what of the refunds no credit note names."""
+    named: dict[str, int] = {}
+    for each in (part for note in notes for part in note["refunds"] or ()):
+        named[each["refund"]] = named.get(each["refund"], 0) + each["amount_refunded"]
+    left = [(each["id"], each["amount"] - named.get(each["id"], 0)) for each in refunds if _is_paid_out(each)]
+    return tuple(RefundPart(key, from_stripe(amount, currency)) for key, amount in left if amount > 0)
+
+
+def _gone_back(notes: list[Row], refunds: list[Row]) -> int:
+    """Return what need not be paid any more, or was paid and has gone back: off what was due, in the balance, outside,
+    or refunded. A refund that has failed is still to be paid out."""
+    named = sum(part["amount_refunded"] for each in notes for part in each["refunds"] or ())
+    return sum(each["total"] for each in notes) - named + sum(each["amount"] for each in refunds if _is_paid_out(each))
+
+
+def _is_paid_out(refund: Row) -> bool:
+    return STATES[refund["status"]] != "failed"
 
 
 def _credit_note(order: CreditOrder) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from canonical.faults import PlatformFault, Rejected, Unavailable
 from canonical.money import Money
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
@@ -319,9 +321,69 @@ def test_what_billing_has_refused_once_is_tried_again_under_another_key(
         unpaid.run(asked.id)
     assert unpaid.of(asked.id).state == "on_hold", unpaid.of(asked.id).blocked_reason
     unpaid.act(asked.id, "retry")
+    assert unpaid.run(asked.id).state == "checking"
     assert unpaid.run(asked.id).state == "carried_out"
     agree(unpaid)
     assert unpaid.of(asked.id).state == "booked"
+
+
+@pytest.mark.parametrize("fault", [Rejected("billing", "not now"), Unavailable("billing", "away"), None])
+def test_what_has_waited_in_front_of_billing_is_previewed_and_approved_again(
+    unpaid: Corrected, fault: PlatformFault | None
+) -> None:
+    asked = unpaid.run(unpaid.ask("waits", kind="credit_note", lines=seats(unpaid, 2), proposed=True).id)
+    unpaid.act(asked.id, "approve")
+    if fault is None:
+        unpaid.runs.correcting.check(asked.id)  # and the process ends
+    else:
+        unpaid.before = partial(raised, fault)
+        unpaid.run(asked.id)
+        unpaid.before = lambda: None
+    if isinstance(fault, Rejected):
+        unpaid.act(asked.id, "retry")
+    assert unpaid.of(asked.id).state == "carrying_out"
+
+    unpaid.clock.move(120)
+    bank_transfer(unpaid.account.api, unpaid.invoice, SEAT)
+    assert unpaid.run(asked.id).state == "checking"
+    again = unpaid.run(asked.id)
+    assert (again.state, unpaid.made) == ("awaiting_approval", (0, 0))
+    assert "another preview" in again.blocked_reason
+    unpaid.act(asked.id, "approve")
+    assert (unpaid.run(asked.id).state, unpaid.made) == ("carried_out", (1, 0))
+    agree(unpaid)
+    assert unpaid.of(asked.id).state == "booked"
+
+
+def raised(fault: PlatformFault) -> None:
+    raise fault
+
+
+def test_what_was_credited_into_the_balance_is_not_refunded_as_well(paid: Corrected) -> None:
+    half = {"lines": seats(paid, 2), "to_balance": euros(2 * SEAT)}
+    waits = paid.ask("waits", kind="credit_note", **half)
+    with pytest.raises(ProblemError, match="more than there is"):
+        paid.ask("too-much", kind="refund", amount=euros(2 * SEAT + 1))
+    paid.runs.withdraw(waits.id, CLERK)
+
+    asked = paid.run(paid.ask("half", kind="credit_note", **half).id)
+    if asked.state == "awaiting_approval":
+        paid.act(asked.id, "approve")
+        asked = paid.run(asked.id)
+    assert (asked.state, paid.made) == ("carried_out", (1, 0))
+    agree(paid)
+    with pytest.raises(ProblemError, match=r"238\.00 EUR of .* can be refunded"):
+        paid.ask("too-much", kind="refund", amount=euros(2 * SEAT + 1))
+    assert paid.preview(kind="refund").paid_back == Money(2 * SEAT, "EUR")
+
+
+def test_what_was_refunded_is_named_before_as_much_goes_back_by_a_credit_note(paid: Corrected) -> None:
+    asked = paid.run(paid.ask("back", kind="refund", amount=euros(SEAT)).id)
+    agree(paid)
+    with pytest.raises(ProblemError, match="name what was refunded"):
+        paid.ask("all", kind="credit_note", to_balance=euros(ALL))
+    named = [{"id": asked.reference, "amount": euros(SEAT)}]
+    assert paid.ask("named", kind="credit_note", to_balance=euros(ALL - SEAT), refunds=named).state == "requested"
 
 
 def test_an_invoice_that_was_written_off_is_void_once_the_books_have_taken_it_back(unpaid: Corrected) -> None:
