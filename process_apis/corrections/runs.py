@@ -40,6 +40,10 @@ WITHDRAWN: tuple[CorrectionState, ...] = ("requested", "checking", "awaiting_app
 """Where a correction can be given up: billing has nothing of it."""
 
 
+WAITING: tuple[CorrectionState, ...] = ("checking", "carrying_out", "carried_out")
+"""Where a correction goes on by itself."""
+
+
 class CorrectionRuns:
     """Takes corrections, starts what they need next, and acts on their cases."""
 
@@ -177,9 +181,10 @@ class CorrectionRuns:
                     approved = digest(said) if said else ""
                     one.enter("checking", next_attempt_at=soon, by=by, why=why or "approved", approved=approved)
                 case "retry":
-                    back: CorrectionState = row.held_in or "checking"
-                    tries = row.tries + (back == "carrying_out")
-                    again = {"tries": tries, "attempts": 1}  # it is no first attempt: much may be otherwise by now
+                    back: CorrectionState = row.state if row.state in WAITING else row.held_in or "checking"
+                    again = {"tries": row.tries, "attempts": 1}
+                    if (row.state, back) == ("on_hold", "carrying_out"):  # much may be otherwise by now
+                        back, again = "checking", again | {"tries": row.tries + 1}
                     one.enter(back, next_attempt_at=soon, by=by, why=why or "tried again", held_in="", **again)
                 case "reject" | "compensate":
                     said_why = why or ("rejected" if action == "reject" else "given up")
@@ -193,6 +198,8 @@ class CorrectionRuns:
 
 def _allowed_in(state: CorrectionState, case: Case) -> tuple[Action, ...]:
     """Return what a case allows of a correction in a state."""
+    if case.kind == "correction_refused" and state in WAITING:
+        return tuple(each for each in case.actions if each == "retry")
     return case.actions if state == ("awaiting_approval" if case.kind == "correction_approval" else "on_hold") else ()
 
 

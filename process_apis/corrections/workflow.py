@@ -7,7 +7,7 @@ looks when it is done. Every step may be run again: billing knows what it was as
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -17,7 +17,7 @@ import structlog
 from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.cases import Action, CaseKind, Finding
-from canonical.corrections import CorrectionPreview, CreditOrder, RefundOrder
+from canonical.corrections import Correctable, CorrectionPreview, CreditOrder, RefundOrder
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.orders import PostingEntry
 from canonical.states import CorrectionState
@@ -26,14 +26,17 @@ from policies.problems import ProblemError
 from process_apis.corrections.preview import preview, worth
 from process_apis.corrections.request import check_again, does_not_add_up, numbered
 from process_apis.records.corrections import Corrections, wanted_of
+from process_apis.records.database import NOT_BLOCKED
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.interruptions import resumable
-from process_apis.runtime.steps import Outcome, with_retries
+from process_apis.runtime.steps import Outcome, passes_by_itself, with_retries
 
 KINDS: frozenset[CaseKind] = frozenset({"correction_approval", "correction_not_agreed", "correction_refused"})
 PATH: tuple[CorrectionState, ...] = ("requested", "checking", "carrying_out", "carried_out", "booked")
+ON_HOLD: tuple[Action, ...] = ("retry", "compensate")
+"""What the case of a correction that is held allows."""
 ENTRY: dict[str, PostingEntry] = {
     "credit_note": "credit",
     "refund": "reversal",
@@ -43,6 +46,8 @@ ENTRY: dict[str, PostingEntry] = {
 """What is booked for each kind."""
 ENDED = {"void": "void", "write_off": "uncollectible"}
 """The state of an invoice in which each kind that ends one leaves it."""
+GONE_ON: tuple[CorrectionState, ...] = ("awaiting_approval", "carried_out", "booked")
+"""Where a correction is that has not failed any more, neither in front of billing nor while it was checked again."""
 CHECKED_FOR = timedelta(minutes=1)
 """How long a preview counts once both have agreed to it."""
 log = structlog.get_logger("tiergate.corrections")
@@ -90,6 +95,8 @@ class Correcting(DBOSConfiguredInstance):
     def _check(self, row: sa.Row[Any]) -> Outcome:
         context, wanted = self._context, wanted_of(row)
         found = context.platforms.correctable(row.billing, row.invoice_id)
+        if row.tries > 1 and _is_made(row, found):
+            return self._go_on(row)
         try:
             check_again(wanted, row.kind, found)
             said = preview(context, row.billing, wanted, row.kind, found, proposed=row.proposed)
@@ -102,8 +109,16 @@ class Correcting(DBOSConfiguredInstance):
         amount = worth(said)
         self._records.change(row.id, preview=msgspec.json.encode(said), amount=amount.amount, currency=amount.currency)
         if said.differences:
-            raise Stopped("correction_not_agreed", list(said.differences), ("retry", "compensate"))
+            raise Stopped("correction_not_agreed", list(said.differences), ON_HOLD)
         return self._decided(row, said)
+
+    def _go_on(self, row: sa.Row[Any]) -> Outcome:
+        """Let a correction be carried out of which billing has all that was asked for."""
+        with self._records.at(row.id) as one:
+            if one.row.state != "checking":
+                return "stopped"  # it was withdrawn meanwhile
+            one.enter("carrying_out", next_attempt_at=self._context.stalled_at(), attempts=row.attempts)
+        return "done"
 
     def _decided(self, row: sa.Row[Any], said: CorrectionPreview) -> Outcome:
         """Let a correction that both agree to go on: to who approves it, or to billing. What was approved was another
@@ -114,7 +129,7 @@ class Correcting(DBOSConfiguredInstance):
             if one.row.state != "checking":
                 return "stopped"  # it was withdrawn meanwhile
             if is_approved:
-                one.enter("carrying_out", next_attempt_at=context.stalled_at())
+                one.enter("carrying_out", next_attempt_at=context.stalled_at(), attempts=row.attempts)
                 return "done"
             why = f"another preview than the one that was approved: {approvals}" if row.approved else approvals
             one.enter("awaiting_approval", next_attempt_at=None, why=why, blocked_reason=f"approval: {why}")
@@ -131,11 +146,13 @@ class Correcting(DBOSConfiguredInstance):
         return self._enter(correction_id, "carrying_out", self._carry_out)
 
     def _carry_out(self, row: sa.Row[Any]) -> Outcome:
-        if self._is_outdated(row) and not self._is_made(row):
+        if self._is_outdated(row) and not _is_made(
+            row, self._context.platforms.correctable(row.billing, row.invoice_id)
+        ):
             with self._records.at(row.id) as one:
                 if one.row.state == "carrying_out":
                     why = "it has waited, and billing has nothing of it"
-                    one.enter("checking", next_attempt_at=self._context.clock(), why=why)
+                    one.enter("checking", next_attempt_at=self._context.clock(), why=why, attempts=row.attempts)
             return "stopped"
         reference = self._in_billing(row)
         with self._records.at(row.id) as one:
@@ -144,14 +161,9 @@ class Correcting(DBOSConfiguredInstance):
         return "done"
 
     def _is_outdated(self, row: sa.Row[Any]) -> bool:
-        """Return whether a correction has waited since it was checked: for a platform, for people or for a process."""
-        since = datetime.fromisoformat(row.updated_at)
-        return bool(row.attempts) or self._context.clock() - since > CHECKED_FOR
-
-    def _is_made(self, row: sa.Row[Any]) -> bool:
-        """Return whether billing has done it already, and its answer was lost."""
-        found = self._context.platforms.correctable(row.billing, row.invoice_id)
-        return row.id in found.made or found.invoice.state == ENDED.get(row.kind)
+        """Return whether a correction has waited since it was checked, for a platform or for a process."""
+        since = self._records.came_to(row.id, "carrying_out")
+        return since is not None and self._context.clock() - since > CHECKED_FOR
 
     def _in_billing(self, row: sa.Row[Any]) -> str:
         """Return billing's id of what it has done."""
@@ -238,27 +250,38 @@ class Correcting(DBOSConfiguredInstance):
                 return "stopped"
             except (Rejected, NotFound) as fault:
                 finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
-                self._hold(row, Stopped("correction_refused", [finding], ("retry", "compensate")))
+                self._hold(row, Stopped("correction_refused", [finding], ON_HOLD))
                 return "stopped"
             except Stopped as stopped:
                 self._hold(row, stopped)
                 return "stopped"
+        if row.attempts and self._records.row(row.id).state in GONE_ON:
+            context.cases.end(row.id, "it went on by itself", {"correction_refused"})
         if row.blocked_by:
             outages.is_over(context, row.blocked_by)
         return outcome
 
     def _postpone(self, row: sa.Row[Any], fault: PlatformFault) -> None:
-        """Let a correction stay where it is, and wait for a platform."""
+        """Let a correction stay where it is, and wait: for a platform that is away, or, where the fault has a field,
+        for what is about this correction alone. After many failures of that finance gets a case, which closes itself.
+        """
         context, attempts = self._context, row.attempts + 1
+        again, blocked = retry(context, attempts, fault.retry_after), {**NOT_BLOCKED}
+        if not fault.field:
+            blocked = outages.blocked(context, row, fault.platform, row.legal_entity, billing=row.billing)
         with self._records.at(row.id) as one:
-            if one.row.state == row.state:
-                one.advance(
-                    row.state,
-                    next_attempt_at=retry(context, attempts, fault.retry_after).at,
-                    blocked_reason=f"{fault.platform}: {fault.reason}",
-                    attempts=attempts,
-                    **outages.blocked(context, row, fault.platform, row.legal_entity, billing=row.billing),
-                )
+            if one.row.state != row.state:
+                return
+            one.advance(
+                row.state,
+                next_attempt_at=again.at,
+                blocked_reason=f"{fault.platform}: {fault.reason}",
+                attempts=attempts,
+                **blocked,
+            )
+            if again.needs_case and fault.field and passes_by_itself(fault):
+                finding = Finding(fault.field, fault.reason, fault.platform)
+                open_case(context, row, "correction_refused", finding, ON_HOLD, one.connection)
 
     def _hold(self, row: sa.Row[Any], stopped: Stopped) -> None:
         """Stop a correction, with a case for each finding, in one transaction. One that was withdrawn meanwhile stays
@@ -285,6 +308,11 @@ def _over(row: sa.Row[Any], posting: sa.Row[Any] | None) -> str | None:
     taken_back = {"void": ("void",), "write_off": ("void", "uncollectible")}  # what is written off may be void since
     is_over = posting.cancelled in taken_back.get(row.kind, (posting.cancelled,))
     return "" if posting.state == "posted" and is_over else None
+
+
+def _is_made(row: sa.Row[Any], found: Correctable) -> bool:
+    """Return whether billing has done it already, and its answer was lost."""
+    return row.id in found.made or found.invoice.state == ENDED.get(row.kind)
 
 
 def digest(said: CorrectionPreview) -> str:
@@ -319,4 +347,4 @@ def open_case(
 
 def _refused_by_us(refused: ProblemError) -> Stopped:
     findings = [Finding(each.path.removeprefix("$."), each.reason) for each in refused.errors]
-    return Stopped("correction_refused", findings or [Finding("invoice", refused.detail)], ("retry", "compensate"))
+    return Stopped("correction_refused", findings or [Finding("invoice", refused.detail)], ON_HOLD)

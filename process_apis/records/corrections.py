@@ -144,6 +144,13 @@ class Corrections:
         with self._engine.connect() as connection:
             return connection.execute(ROW, {"of": correction_id}).one_or_none()
 
+    def came_to(self, correction_id: str, state: CorrectionState) -> datetime | None:
+        """Return when a correction has come to a state last (UTC)."""
+        with self._engine.connect() as connection:
+            steps = connection.execute(HISTORY, {"of": correction_id}).all()
+        moments = [datetime.fromisoformat(each.at) for each in steps if each.state == state]
+        return moments[-1] if moments else None
+
     def reserved(self, invoice_id: str) -> Sequence[sa.Row[Any]]:
         """Return the corrections of an invoice that are not carried out yet, the oldest first."""
         with self._engine.connect() as connection:

@@ -83,6 +83,8 @@ class Books:
         """What of each refund has left its invoice due."""
         self.tax_more = 0
         """What the books would book more of tax than billing charges."""
+        self.trouble: PlatformFault | None = None
+        """With what the books answer what is previewed."""
 
     @property
     def receivable(self) -> int:
@@ -99,6 +101,8 @@ class Books:
         return self.posting(invoice.id)
 
     def preview(self, invoice: Invoice) -> Posting:
+        if self.trouble is not None:
+            raise self.trouble
         more = Money(self.tax_more, self.currency)
         return Posting("", invoice.total + more, invoice.tax + more, invoice.total, invoice.issued_on, invoice.id)
 

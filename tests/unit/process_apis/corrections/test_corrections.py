@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from canonical.faults import PlatformFault, Rejected, Unavailable
+from canonical.faults import Conflict, PlatformFault, Rejected, Unavailable
 from canonical.money import Money
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis.lineage import lineage
+from process_apis.runtime.agenda import CASE_AFTER
 from sandbox.stripe.periods import DAY
 from tests.support.correction_bench import CLERK, Corrected, corrected
 from tests.support.process_context import at_once
@@ -321,7 +322,6 @@ def test_what_billing_has_refused_once_is_tried_again_under_another_key(
         unpaid.run(asked.id)
     assert unpaid.of(asked.id).state == "on_hold", unpaid.of(asked.id).blocked_reason
     unpaid.act(asked.id, "retry")
-    assert unpaid.run(asked.id).state == "checking"
     assert unpaid.run(asked.id).state == "carried_out"
     agree(unpaid)
     assert unpaid.of(asked.id).state == "booked"
@@ -339,13 +339,13 @@ def test_what_has_waited_in_front_of_billing_is_previewed_and_approved_again(
         unpaid.before = partial(raised, fault)
         unpaid.run(asked.id)
         unpaid.before = lambda: None
-    if isinstance(fault, Rejected):
-        unpaid.act(asked.id, "retry")
-    assert unpaid.of(asked.id).state == "carrying_out"
-
     unpaid.clock.move(120)
     bank_transfer(unpaid.account.api, unpaid.invoice, SEAT)
-    assert unpaid.run(asked.id).state == "checking"
+    if isinstance(fault, Rejected):
+        unpaid.act(asked.id, "retry")
+    else:
+        assert unpaid.of(asked.id).state == "carrying_out"
+        assert unpaid.run(asked.id).state == "checking"
     again = unpaid.run(asked.id)
     assert (again.state, unpaid.made) == ("awaiting_approval", (0, 0))
     assert "another preview" in again.blocked_reason
@@ -353,6 +353,45 @@ def test_what_has_waited_in_front_of_billing_is_previewed_and_approved_again(
     assert (unpaid.run(asked.id).state, unpaid.made) == ("carried_out", (1, 0))
     agree(unpaid)
     assert unpaid.of(asked.id).state == "booked"
+
+
+def test_what_passes_but_does_not_is_a_case_of_its_own_and_no_outage(unpaid: Corrected) -> None:
+    asked = unpaid.ask("busy", kind="credit_note", lines=seats(unpaid, 1))
+    unpaid.before = partial(raised, Conflict("billing", "it is being paid", field="invoice"))
+    for _ in range(CASE_AFTER):
+        assert unpaid.case(asked.id) is None
+        unpaid.clock.move(120)
+        if unpaid.run(asked.id).state == "checking":
+            unpaid.run(asked.id)
+        row = unpaid.runs.records.row(asked.id)
+        assert (row.blocked_by, "it is being paid" in row.blocked_reason) == (None, True)
+    case = unpaid.case(asked.id)
+    assert case is not None
+    assert (case.kind, case.field, unpaid.runs.allowed(case)) == ("correction_refused", "invoice", ("retry",))
+
+    unpaid.before = lambda: None
+    unpaid.act(asked.id, "retry")
+    unpaid.run(asked.id)
+    assert unpaid.run(asked.id).state == "carried_out"
+    assert unpaid.case(asked.id) is None
+    agree(unpaid)
+
+
+@pytest.mark.parametrize(
+    "fault", [Conflict("billing", "it is being paid", field="invoice"), Unavailable("erp", "away")]
+)
+def test_the_case_of_what_waits_is_closed_when_it_goes_on_and_an_outage_is_none(
+    unpaid: Corrected, fault: PlatformFault
+) -> None:
+    asked = unpaid.ask("waits", kind="void")
+    unpaid.books.trouble = fault
+    for _ in range(CASE_AFTER):
+        assert unpaid.run(asked.id).state == "checking"
+    assert (unpaid.case(asked.id) is not None) == bool(fault.field)
+    assert (unpaid.runs.records.row(asked.id).blocked_by is None) == bool(fault.field)
+    unpaid.books.trouble = None
+    unpaid.run(asked.id)
+    assert "correction_refused" not in [each.kind for each in [unpaid.case(asked.id)] if each]
 
 
 def raised(fault: PlatformFault) -> None:
