@@ -72,8 +72,8 @@ class Disputing(DBOSConfiguredInstance):
         return "stopped"
 
     def _give_up(self, row: sa.Row[Any], fault: PlatformFault) -> None:
-        """Leave a dispute that cannot be read to people, and look again whatever they do. They are told once of the
-        same, and then no more by when to answer."""
+        """Leave a dispute that cannot be read to people, and look again whatever they do. The same reason is
+        reported once; after it, support knows of no moment to answer by."""
         why, again = f"it cannot be read: {fault.platform}: {fault.reason}", self._context.clock() + LOOK_AGAIN
         if row.blocked_reason != why or not row.attempts:
             self._report(row, fault)

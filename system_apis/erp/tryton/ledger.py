@@ -16,7 +16,6 @@ from system_apis.erp.tryton.mapping import Row
 
 SPLIT = "/split"
 """What the description of the move ends with that splits a line; what stands before is that of the line's own."""
-SIDES = ("debit", "credit")
 LINE = [
     "debit",
     "credit",
@@ -208,8 +207,8 @@ def _is_of(move: Row, record: Row) -> bool:
     """Return whether a move is what is to be booked: on the same day, and the same amounts on the same accounts."""
 
     def amounts(lines: list[Row]) -> list[tuple[int, Decimal, Decimal]]:
-        sides = [(each["account"], *(mapping.from_decimal(each[side]) for side in SIDES)) for each in lines]
-        return sorted(sides)
+        debit, credit = ([mapping.from_decimal(each[side]) for each in lines] for side in ("debit", "credit"))
+        return sorted(zip([each["account"] for each in lines], debit, credit, strict=True))
 
     ((_, wanted),) = record["lines"]
     return move["date"] == record["date"] and amounts(move["lines."]) == amounts(wanted)

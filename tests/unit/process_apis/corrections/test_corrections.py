@@ -399,13 +399,13 @@ def raised(fault: PlatformFault) -> None:
 
 
 def test_what_was_credited_into_the_balance_is_not_refunded_as_well(paid: Corrected) -> None:
-    half = {"lines": seats(paid, 2), "to_balance": euros(2 * SEAT)}
-    waits = paid.ask("waits", kind="credit_note", **half)
+    half: dict[str, Any] = {"kind": "credit_note", "lines": seats(paid, 2), "to_balance": euros(2 * SEAT)}
+    waits = paid.ask("waits", **half)
     with pytest.raises(ProblemError, match="more than there is"):
         paid.ask("too-much", kind="refund", amount=euros(2 * SEAT + 1))
     paid.runs.withdraw(waits.id, CLERK)
 
-    asked = paid.run(paid.ask("half", kind="credit_note", **half).id)
+    asked = paid.run(paid.ask("half", **half).id)
     if asked.state == "awaiting_approval":
         paid.act(asked.id, "approve")
         asked = paid.run(asked.id)

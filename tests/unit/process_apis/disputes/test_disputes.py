@@ -319,7 +319,7 @@ def test_a_state_that_cannot_follow_is_left_to_people(bench: DisputeBench) -> No
 
 
 def days_pass(bench: DisputeBench) -> None:
-    """Let the time come at which a dispute that is not over is looked at again."""
+    """Let the time come at which a dispute that is not over is read again."""
     bench.context.clock.move(LOOK_AGAIN.total_seconds() + 1)  # pyright: ignore[reportFunctionMemberAccess]
     row = bench.records.find("du_1")
     assert row
