@@ -12,9 +12,9 @@ import pytest
 
 from canonical.cases import Case
 from canonical.corrections import Correction, CorrectionPreview
-from tests.end_to_end.scenarios.test_an_invoice_is_credited import Sold
 from tests.support.environment import Environment
 from tests.support.platforms import wait_until
+from tests.support.sold import Sold
 from tests.support.stripe_account import bank_transfer
 
 ENDED = ("on_hold", "booked", "given_up")
