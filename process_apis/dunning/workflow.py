@@ -155,7 +155,7 @@ class DunningLooks(DBOSConfiguredInstance):
             with self._undecided(row):
                 pass
             try:
-                self._context.platforms.write_off_invoice(billing, InvoiceEnd(each, row.legal_entity))
+                self._context.platforms.write_off_invoice(billing, InvoiceEnd(each, row.legal_entity, row.id, row.run))
             except (Rejected, NotFound) as fault:
                 if self._context.platforms.invoice(billing, each).state == "open":
                     first = first or Finding(fault.field or fault.platform, fault.reason, fault.platform)
@@ -192,16 +192,6 @@ class DunningLooks(DBOSConfiguredInstance):
         with self._records.at(row.id) as one:
             one.note(times=one.row.times + 1)
         return self._records.row(row.id)
-    def _write_off(self, row: sa.Row[Any], invoice_id: str) -> None:
-        """Let billing give an invoice up, unless it was paid or voided in this moment."""
-        billing = self._billing(row)
-        try:
-            self._context.platforms.write_off_invoice(
-                billing, InvoiceEnd(invoice_id, row.legal_entity, row.id, row.run)
-            )
-        except Rejected:
-            if self._context.platforms.invoice(billing, invoice_id).state == "open":
-                raise
 
     def _standing(self, row: sa.Row[Any], found: RunningContract, order: Order) -> Standing:
         context = self._context
