@@ -88,10 +88,12 @@ class UsagePeriods:
             if any(each.starts_at <= second < each.ends_at for each in done):
                 continue
             found = next((each for each in known if each.starts_at <= second < each.ends_at), None)
-            if found and found.state == "open" and (until := meant(source, found.starts_at).ends_at) <= second:
-                self._end(connection, found.id, until)  # it is invoiced at other intervals since then
-                known[known.index(found)] = found._replace(ends_at=until)
-                found = None
+            if found and found.state == "open" and (until := meant(source, found.starts_at).ends_at) < found.ends_at:
+                shorter = found._replace(ends_at=until)  # it is invoiced at other intervals from then on
+                known[known.index(found)] = shorter
+                if until <= second:
+                    self._end(connection, found.id, until)
+                found = shorter if second < until else None
             if found is None:
                 wanted = meant(source, second)
                 start = max([wanted.starts_at, *(each.ends_at for each in known if each.ends_at <= second)])

@@ -85,10 +85,12 @@ class MeteredContract(msgspec.Struct, frozen=True):
 
     def end_of(self, sku: str, starts_at: int, ends_at: int) -> int:
         """Return where a period ends that was to end at `ends_at`, as the contract is now."""
-        ends = [ends_at, self.period(sku, starts_at)[1]] if sku in self.turns else [ends_at]
-        if self.until is not None:
-            ends.append(-(-self.until // MICROSECONDS))
-        return max(starts_at, min(ends))
+        end = self.interval_end(sku, starts_at, ends_at)
+        return max(starts_at, end if self.until is None else min(end, -(-self.until // MICROSECONDS)))
+
+    def interval_end(self, sku: str, starts_at: int, ends_at: int) -> int:
+        """Return where a period ends that was to end at `ends_at`, whether the contract is over before that or not."""
+        return min(ends_at, self.period(sku, starts_at)[1]) if sku in self.turns else ends_at
 
     def level_time(self, sku: str, starts_at: int, ends_at: int) -> tuple[int, list[tuple[int, int]]]:
         """Return up to when the level of a period is averaged, and the times in which it is 0: for a period that ends

@@ -109,8 +109,9 @@ class UsageHandover(DBOSConfiguredInstance):
         with self._periods.at(row.id) as one:
             if one.row.state != "open":
                 return one.row
-            if self._context.clock() < due:
-                one.advance("open", next_attempt_at=due, ends_at=ends_at)
+            if self._context.clock() < due:  # the end of a contract may be moved until it comes
+                whole = contract.interval_end(row.sku, row.starts_at, row.ends_at)
+                one.advance("open", next_attempt_at=due, ends_at=whole)
                 return one.row
             one.advance("open", next_attempt_at=due, ends_at=ends_at)
             found = summed(self._records, contract, one.row, meter.aggregation, one.connection)
@@ -217,7 +218,7 @@ class UsageHandovers:
         present = last if last and last.state == "open" else None
         settled = Decimal(row.quantity)
         if last is not None:
-            settled = Decimal(last.input[SETTLED if present else BY_NOW])
+            settled = Decimal(last.input.get(SETTLED if present else BY_NOW) or row.quantity)
         given = {SETTLED: f"{settled:f}", BY_NOW: f"{quantity:f}"}
         if quantity == settled:
             if present:
@@ -228,9 +229,7 @@ class UsageHandovers:
         reason = f"{row.quantity} of {row.meter} were handed over until {until}, and it is {quantity:f} by now"
         if settled != Decimal(row.quantity):
             reason = f"{reason}: {settled:f} is settled"
-        if present:
-            self._context.cases.restate(present, reason, present.input | given)
-        else:
+        if present is None:  # who has read one settles what it says: the rest is another one, once it is closed
             open_case(self._context, row, "usage_after_handover", Finding(QUANTITY, reason), ("skip",), given)
 
     def allowed(self, case: Case) -> tuple[Action, ...]:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from canonical.amendments import Cancel, Delta, Pause, RemoveLine, Transfer, TransferTerms
+from canonical.amendments import Cancel, ChangeTerm, Delta, Pause, RemoveLine, Transfer, TransferTerms
 from canonical.cases import Action, Case
 from canonical.money import Money
 from canonical.states import IllegalTransition
@@ -387,14 +387,33 @@ def test_what_people_have_settled_is_not_asked_again_and_what_comes_after_it_is(
     handover.send("later", "2")
     (first,) = handover.cases()
     handover.act("skip")
+    (rest,) = handover.cases()
+    handover.act("skip")
     settled = handover.cases()
     void = {"contract_id": handover.contract, "meter": "by_sum", "void": True}
     handover.bench.send(void | {"id": "one"})
     (second,) = handover.cases()
 
-    assert (first.input["settled"], first.input["by_now"], settled) == ("5", "8", [])
+    assert [(each.input["settled"], each.input["by_now"]) for each in (first, rest)] == [("5", "6"), ("6", "8")]
+    assert settled == []
     assert (second.input["settled"], second.input["by_now"]) == ("8", "3")
     assert "8 is settled" in second.reason
+
+
+def test_an_end_that_is_taken_back_leaves_a_period_as_long_as_it_was(handover: HandoverBench) -> None:
+    handover.send("one", "8", day=0, meter="by_weighted")
+    until = BEGAN + timedelta(days=20)
+    for ends_on, ends_at in ((until.date(), until), (None, None)):
+        deltas = (Delta("term", "", Decimal(0), Money(0, "EUR")),)
+        said: dict[str, Any] = {"deltas": deltas, "ends_on": ends_on, "ends_at": ends_at}
+        now = handover.bench.clock()
+        handover.bench.amend(handover.contract, now, *LINES, action=ChangeTerm(ends_on), **said)
+        assert handover.look() == ["open"]
+
+    handover.after_the_period()
+    handover.look()
+    (taken,) = handover.billing.taken
+    assert (f"{taken.quantity:f}", taken.ends_at) == ("8", BEGAN + MONTH)
 
 
 def test_what_comes_to_the_same_again_is_no_case_any_more(handover: HandoverBench) -> None:
