@@ -179,15 +179,17 @@ class DunningLooks(DBOSConfiguredInstance):
         if not now.amendment_id or self._amendments.row(now.amendment_id).state in ENDED:
             return now.amendment_id
         why = f"{NOT_ASKED_FOR}: {said.next or 'nothing is owed any more'}"
-        give_up(self._context, self._amendments, now.amendment_id, why)
-        return ""
+        is_given_up = give_up(self._context, self._amendments, now.amendment_id, why)
+        return now.amendment_id if now.is_ended_in_billing and not is_given_up else ""  # billing has it already
 
     def _asks_again(self, row: sa.Row[Any]) -> sa.Row[Any]:
         """Return a dunning that may ask for the end of its contract, where what it has asked for was given up because
         nothing asked for it, and not by people."""
         asked = amendment_id(row.contract_id, _key(row))
         former = self._amendments.row(asked) if self._amendments.is_known(asked) else None
-        if former is None or former.state != "given_up" or not former.blocked_reason.startswith(NOT_ASKED_FOR):
+        if former is None or former.state != "given_up":
+            return row
+        if not former.blocked_reason.removeprefix("compensate: ").startswith(NOT_ASKED_FOR):
             return row
         with self._records.at(row.id) as one:
             one.note(times=one.row.times + 1)
@@ -202,6 +204,8 @@ class DunningLooks(DBOSConfiguredInstance):
         owed = [each for each in invoices if each.is_overdue or (row.owed and each.id in known)]
         gone = known - {each.id for each in invoices}
         given_up = [each for each in invoices_of(row) if each.id in gone and self._is_given_up(row, each.id)]
+        if owed and row.state in CLOSED and not row.suspended:
+            given_up = []  # the service went on after that: what is owed now is another debt
         asked = amendment_id(row.contract_id, _key(row))
         is_ours = self._amendments.is_known(asked) and self._amendments.row(asked).requested_by == OURS
         return Standing(
@@ -355,6 +359,7 @@ class DunningLooks(DBOSConfiguredInstance):
         with self._records.at(row.id) as one:
             if one.row.next_attempt_at == row.next_attempt_at:
                 one.note(next_attempt_at=None, attempts=0, blocked_reason="")
+        self._context.cases.resolve(row.id, "it went on by itself", OVERDUE)  # of a look that has failed
 
     # ---- what cannot be done
 
@@ -374,7 +379,7 @@ class DunningLooks(DBOSConfiguredInstance):
     def _stop(self, row: sa.Row[Any], finding: Finding) -> None:
         """Leave to people what a platform or the contract refuses, and try it again later."""
         self._report(row, finding)
-        self._wait(row, self._context.clock() + LOOK_AGAIN, f"{finding.field}: {finding.reason}", row.attempts)
+        self._wait(row, self._context.clock() + LOOK_AGAIN, f"{finding.field}: {finding.reason}", max(row.attempts, 1))
 
     def _wait(self, row: sa.Row[Any], until: datetime, reason: str, attempts: int) -> None:
         with self._records.at(row.id) as one:

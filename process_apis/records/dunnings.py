@@ -52,7 +52,7 @@ REVERSALS = (
     .where(postings.c.contract_id == OF, postings.c.customer_id == sa.bindparam("by"), postings.c.kind == "reversal")
     .order_by(postings.c.seq)
 )
-ASKED_BY = sa.select(dunnings.c.next_attempt_at).where(dunnings.c.amendment_id == OF)
+ASKED_BY = sa.select(dunnings.c.next_attempt_at, dunnings.c.attempts).where(dunnings.c.amendment_id == OF)
 NOT_ASKED_FOR = "what is owed does not ask for it any more"
 """How the reason begins for which an end is given up that a dunning has asked for: it may ask for another one."""
 NO_INVOICES = msgspec.json.encode(())
@@ -89,7 +89,7 @@ def is_suspended(engine: sa.Engine, contract_id: str, customer_id: str) -> bool:
 
 class Asked(NamedTuple):
     """What a dunning says of the end of a contract that was asked for under our name: whether it asks for it still, and
-    whether what is owed is to be checked first."""
+    whether what is owed is to be checked first: a look is due, or the last one has failed."""
 
     still: bool
     look_is_due: bool
@@ -100,7 +100,8 @@ def asks_for(engine: sa.Engine, amendment_id: str, now: datetime) -> Asked:
     with engine.connect() as connection:
         row = connection.execute(ASKED_BY, {"of": amendment_id}).one_or_none()
     at = row.next_attempt_at if row else None
-    return Asked(row is not None, at is not None and at <= now.isoformat())
+    is_due = at is not None and at <= now.isoformat()
+    return Asked(row is not None, is_due or (row is not None and row.attempts > 0))
 
 
 class OneDunning(OneRow[DunningState], table=dunnings, check=check_dunning, events=DUNNING_EVENTS):

@@ -441,6 +441,19 @@ def test_what_is_written_off_is_not_forgotten_for_an_invoice_that_comes_later(du
     assert (made.look().state, made.everybody.is_suspended) == ("recovered", False)
 
 
+def test_who_has_paid_a_later_debt_is_not_suspended_for_one_that_was_written_off_before(dunning: Make) -> None:
+    made = dunning(WRITE_OFF)
+    made.fail()
+    made.later(14)
+    made.later(17)
+    made.decide("end")
+    made.fail("in_2", 5_000)
+    assert made.later(14).suspended
+
+    pay(made, "in_2")
+    assert (made.look().state, made.everybody.is_suspended, made.cases()) == ("recovered", False, {})
+
+
 def test_what_people_take_out_of_collection_is_owed_no_longer(dunning: Make) -> None:
     made = dunning(WRITE_OFF)
     made.fail()
@@ -710,6 +723,18 @@ def test_a_platform_that_is_away_is_waited_for_and_one_that_refuses_is_a_case(du
     made.clock.now += LOOK_AGAIN + timedelta(minutes=1)
     assert (made.look().state, made.everybody.is_suspended) == ("suspended", True)
     assert made.cases().keys() == {OWED, SERVICE}
+
+
+def test_the_case_of_a_look_that_failed_is_closed_where_nothing_is_owed(dunning: Make) -> None:
+    made = dunning("")
+    made.fail()
+    pay(made)
+    assert made.look().state == "recovered"
+    refused = Finding("billing", "it refuses to say what is open", "billing")
+    made.bench.context.cases.open("payment_overdue", made.id, refused, ("retry",), correlation_id="cor_9")
+
+    made.report(PAYMENT_FAILED)
+    assert (made.look().state, made.cases()) == ("recovered", {})
 
 
 @pytest.mark.parametrize("call", range(1, 9))
