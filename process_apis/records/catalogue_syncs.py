@@ -261,7 +261,7 @@ class CatalogueSyncs:
             if not cursor.isascii() or not cursor.isdigit() or len(cursor) > paging.CURSOR_DIGITS:
                 errors = (FieldError("$.cursor", "take it from an answer"),)
                 raise ProblemError(INVALID, "The cursor is not one of ours.", errors)
-            where.append(items.place > int(cursor))
+            where.append(items.place > min(int(cursor), paging.LAST))
         query = sa.select(catalogue_items).where(*where).order_by(items.place).limit(limit + 1)
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()

@@ -12,6 +12,8 @@ from policies.problems import INVALID, FieldError, ProblemError
 T = TypeVar("T")
 MAX_PAGE = 100
 CURSOR_DIGITS = 18
+LAST = 2**31 - 1
+"""The last place that a table has: PostgreSQL refuses to compare it with a larger number."""
 
 
 def page_of(
@@ -32,7 +34,7 @@ def page_of(
             raise ProblemError(
                 INVALID, "The cursor is not one of ours.", (FieldError("$.cursor", "take it from an answer"),)
             )
-        where = [*where, by < int(cursor)]
+        where = [*where, by < min(int(cursor), LAST)]
     rows = list(connection.execute(sa.select(table).where(*where).order_by(by.desc()).limit(limit + 1)))
     return rows[:limit], str(rows[limit - 1].seq) if len(rows) > limit else None
 

@@ -75,6 +75,7 @@ class Delivering:
 
     async def deliver(self) -> None:
         """Send what is due, for as long as the layer runs."""
+        self._places = Places()  # those of a run before, if it was ended by a fault
         async with asyncio.TaskGroup() as sending:
             while True:
                 self._freed.clear()
