@@ -35,8 +35,6 @@ from process_apis.runtime.steps import Outcome, passes_by_itself, with_retries
 
 KINDS: frozenset[CaseKind] = frozenset({"correction_approval", "correction_not_agreed", "correction_refused"})
 PATH: tuple[CorrectionState, ...] = ("requested", "checking", "carrying_out", "carried_out", "booked")
-ON_HOLD: tuple[Action, ...] = ("retry", "compensate")
-"""What the case of a correction that is held allows."""
 ENTRY: dict[str, PostingEntry] = {
     "credit_note": "credit",
     "refund": "reversal",
@@ -109,7 +107,7 @@ class Correcting(DBOSConfiguredInstance):
         amount = worth(said)
         self._records.change(row.id, preview=msgspec.json.encode(said), amount=amount.amount, currency=amount.currency)
         if said.differences:
-            raise Stopped("correction_not_agreed", list(said.differences), ON_HOLD)
+            raise Stopped("correction_not_agreed", list(said.differences), ("retry", "compensate"))
         return self._decided(row, said)
 
     def _go_on(self, row: sa.Row[Any]) -> Outcome:
@@ -250,7 +248,7 @@ class Correcting(DBOSConfiguredInstance):
                 return "stopped"
             except (Rejected, NotFound) as fault:
                 finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
-                self._hold(row, Stopped("correction_refused", [finding], ON_HOLD))
+                self._hold(row, Stopped("correction_refused", [finding], ("retry", "compensate")))
                 return "stopped"
             except Stopped as stopped:
                 self._hold(row, stopped)
@@ -281,7 +279,7 @@ class Correcting(DBOSConfiguredInstance):
             )
             if again.needs_case and fault.field and passes_by_itself(fault):
                 finding = Finding(fault.field, fault.reason, fault.platform)
-                open_case(context, row, "correction_refused", finding, ON_HOLD, one.connection)
+                open_case(context, row, "correction_refused", finding, ("retry", "compensate"), one.connection)
 
     def _hold(self, row: sa.Row[Any], stopped: Stopped) -> None:
         """Stop a correction, with a case for each finding, in one transaction. One that was withdrawn meanwhile stays
@@ -347,4 +345,4 @@ def open_case(
 
 def _refused_by_us(refused: ProblemError) -> Stopped:
     findings = [Finding(each.path.removeprefix("$."), each.reason) for each in refused.errors]
-    return Stopped("correction_refused", findings or [Finding("invoice", refused.detail)], ON_HOLD)
+    return Stopped("correction_refused", findings or [Finding("invoice", refused.detail)], ("retry", "compensate"))

@@ -86,7 +86,8 @@ class Delivering:
                     self._freed.clear()
                 note_rest(PACE)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._freed.wait(), PACE)
+                    async with asyncio.timeout(PACE):
+                        await self._freed.wait()
 
     async def begin_due(self, sending: asyncio.TaskGroup) -> int:
         """Begin to send what is due, as far as there is room. Return how many were begun."""

@@ -32,7 +32,7 @@ PLATFORMS = ("SALESFORCE", "TRYTON", "STRIPE", "PROVISIONER")
 NOWHERE = "http://127.0.0.1:9"
 SHORT = 0.02
 """Seconds that a job rests here, and after which it is begun again, but for the first time."""
-REAL_SLEEP, REAL_WAIT = asyncio.sleep, threading.Event.wait
+REAL_SLEEP, REAL_WAIT, REAL_TIMEOUT = asyncio.sleep, threading.Event.wait, asyncio.timeout
 
 
 class Rests:
@@ -42,6 +42,7 @@ class Rests:
         self.rounds: Counter[str] = Counter()
         self._faults: dict[str, BaseException] = {}
         asyncio.sleep = self._sleep
+        asyncio.timeout = self._timeout
 
         rests = self
 
@@ -54,6 +55,12 @@ class Rests:
         task = asyncio.current_task()
         self._note(task.get_name() if task else "")
         return await REAL_SLEEP(min(seconds, SHORT), result)
+
+    def _timeout(self, delay: float | None) -> asyncio.Timeout:
+        task = asyncio.current_task()
+        job = task.get_name() if task else ""
+        self._note(job)
+        return REAL_TIMEOUT(SHORT if job in self.rounds else delay)
 
     def _wait(self, event: threading.Event, timeout: float | None) -> bool:
         thread = threading.current_thread().name

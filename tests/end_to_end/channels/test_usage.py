@@ -140,7 +140,8 @@ def test_nothing_is_lost_or_doubled_when_the_process_layer_is_killed_in_the_midd
 ) -> None:
     catalogue = tmp_path_factory.mktemp("killed") / "catalogue.toml"
     catalogue.write_text(SHIPPED.read_text() + METERS)
-    partner, before = Partner(metered), used(Partner(metered), order)[1]
+    partner, before = Partner(metered), metered.record("SELECT count(*) FROM usage_records")
+    after_a_second(partner, order, before)
     sent = list(lines(order, "killed", MANY))
     answers: list[httpx.Response] = []
     sending = threading.Thread(target=lambda: answers.append(send(partner, sent)))

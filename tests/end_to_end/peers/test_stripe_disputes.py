@@ -225,6 +225,8 @@ def test_the_control_port_decides_on_disputes(account: StripeAccount) -> None:
     made, inquiry = disputed(account), disputed(account, "pm_card_createDisputeInquiry")
 
     assert asked(account, f"/billing/disputes/{made.id}", outcome="won").json()["status"] == "won"
+    assert asked(account, f"/billing/disputes/{made.id}", outcome="won").status_code == 400
+    assert asked(account, f"/billing/disputes/{made.id}", outcome="lost").json()["status"] == "lost"
     assert asked(account, f"/billing/disputes/{made.id}", outcome="lost").status_code == 400
     assert asked(account, f"/billing/disputes/{inquiry.id}", outcome="escalated").json()["status"] == "needs_response"
     assert asked(account, f"/billing/disputes/{inquiry.id}", outcome="escalated").status_code == 400
