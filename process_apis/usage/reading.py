@@ -61,7 +61,8 @@ class MeterReader:
             if row and (row.ends_at > second or row.starts_at == since):
                 since, ends_at = row.starts_at, contract.end_of(meter.sku, row.starts_at, row.ends_at)
                 billed = Decimal(row.quantity) if row.state == "handed_over" else None
-            since = max(since, -(-own_since // MICROSECONDS))
+            if own_since > contract.since:  # what another customer used before, in the same second too
+                since = max(since, -(-own_since // MICROSECONDS))
             if source is not None:
                 until = ends_at if second + 1 == ends_at else second  # nothing of the period comes after its last one
                 rests = contract.level_rests(until)

@@ -59,6 +59,15 @@ def test_the_period_is_that_of_the_contract_and_ends_before_its_next_one(
     assert before.starts_at == BEGAN
 
 
+def test_what_is_used_in_the_second_in_which_a_contract_begins_counts(bench: UsageBench, clock: TestClock) -> None:
+    clock.move(0.6)
+    contract = bench.sell()
+    bench.send(record(contract, "first", bench.after(0.7), "1"))
+    clock.move(DAY)
+
+    assert bench.quantity(contract, "sum") == "1"
+
+
 def test_a_level_goes_on_from_the_period_before(bench: UsageBench, contract: str, clock: TestClock) -> None:
     bench.send(record(contract, "r", bench.after(DAY), "8", meter="by_weighted"))
     clock.now = BEGAN + timedelta(days=33)
