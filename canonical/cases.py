@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from canonical.faults import PlatformFault
 from canonical.ids import Instant
 from canonical.money import Money
 
@@ -80,6 +81,11 @@ class Finding(msgspec.Struct, frozen=True):
     field: str
     reason: str
     platform: str = ""
+
+    @classmethod
+    def of(cls, fault: PlatformFault) -> Finding:
+        """Return what a platform's fault says, by the platform's name where it is about no field."""
+        return cls(fault.field or fault.platform, fault.reason, fault.platform)
 
 
 class Waiting(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ class ChangeFeeds:
         try:
             (self._read_deal if case.input["record"] == "deal" else self._read_account)(case)
         except PlatformFault as fault:
-            finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+            finding = Finding.of(fault)
             self._open(case.subject, finding, case.input, case.correlation_id)
 
     def _read_deal(self, case: Case) -> None:

@@ -122,7 +122,7 @@ def copies(context: WorkflowContext, domain: Domain, wanted: Customer, sold: dic
 def _tell(context: WorkflowContext, customer_id: str, fault: PlatformFault) -> None:
     known = customers.last_seen(context.database, customer_id)
     if known is not None:
-        finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+        finding = Finding.of(fault)
         context.cases.open(
             "customer_not_followed",
             known.id,

@@ -186,7 +186,7 @@ def _open(
     context.cases.open(
         case,
         f"{row.kind}:{row.id}",
-        Finding(fault.field or fault.platform, fault.reason, fault.platform),
+        Finding.of(fault),
         ("retry", "skip"),
         correlation_id=row.correlation_id,
         legal_entity=row.legal_entity,

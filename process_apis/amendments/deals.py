@@ -75,7 +75,7 @@ class DealReading(DBOSConfiguredInstance):
                 again = retry(context, row.attempts + 1, fault.retry_after).at
                 self._deals.change(row.id, attempts=row.attempts + 1, next_attempt_at=again.isoformat())
             except (Rejected, NotFound) as fault:
-                self._hold(row, [Finding(fault.field or fault.platform, fault.reason, fault.platform)])
+                self._hold(row, [Finding.of(fault)])
             except NotPossible as refused:
                 self._hold(row, refused.findings)
             else:

@@ -278,8 +278,8 @@ class Amending(DBOSConfiguredInstance):
         try:
             context.platforms.change_contract(billing_change(row.id, found, request_of(row), said.after, at, handover))
         except (Rejected, NotFound) as fault:
-            first = refused if isinstance(refused, Stopped) else _refused(row, _finding(refused))
-            return Stopped(first.kind, [*first.findings, _finding(fault)], first.actions)
+            first = refused if isinstance(refused, Stopped) else _refused(row, Finding.of(refused))
+            return Stopped(first.kind, [*first.findings, Finding.of(fault)], first.actions)
         return refused
 
     def _carry_out(self, row: sa.Row[Any]) -> Outcome:
@@ -444,7 +444,7 @@ class Amending(DBOSConfiguredInstance):
                 self._postpone(row, fault)
                 return "stopped"
             except (Rejected, NotFound) as fault:
-                self._hold(row, _refused(row, _finding(fault)))
+                self._hold(row, _refused(row, Finding.of(fault)))
                 return "stopped"
             except Stopped as stopped:
                 self._hold(row, stopped)
@@ -577,10 +577,6 @@ def open_case(
         customer_id=row.customer_id,
         given={"contract": row.contract_id} | given,
     )
-
-
-def _finding(fault: PlatformFault) -> Finding:
-    return Finding(fault.field or fault.platform, fault.reason, fault.platform)
 
 
 def _refused(row: sa.Row[Any], finding: Finding) -> Stopped:

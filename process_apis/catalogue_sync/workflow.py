@@ -247,7 +247,7 @@ class CatalogueSyncing(DBOSConfiguredInstance):
 
     def _hold(self, row: sa.Row[Any], fault: PlatformFault) -> None:
         state: CatalogueSyncState = row.state
-        finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+        finding = Finding.of(fault)
         actions: tuple[Action, ...] = ("retry", "skip")
         self._context.cases.open(STOPPED, row.id, finding, actions, correlation_id=row.correlation_id)
         with self._records.at(row.id) as one:

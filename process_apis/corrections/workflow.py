@@ -247,7 +247,7 @@ class Correcting(DBOSConfiguredInstance):
                 self._postpone(row, fault)
                 return "stopped"
             except (Rejected, NotFound) as fault:
-                finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+                finding = Finding.of(fault)
                 self._hold(row, Stopped("correction_refused", [finding], ("retry", "compensate")))
                 return "stopped"
             except Stopped as stopped:

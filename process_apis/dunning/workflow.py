@@ -88,10 +88,10 @@ class DunningLooks(DBOSConfiguredInstance):
             except TRANSIENT as fault:
                 again = retry(self._context, row.attempts + 1, fault.retry_after)
                 if again.needs_case:
-                    self._report(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
+                    self._report(row, Finding.of(fault))
                 self._wait(row, again.at, f"{fault.platform}: {fault.reason}", row.attempts + 1)
             except (Rejected, NotFound) as fault:
-                self._stop(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
+                self._stop(row, Finding.of(fault))
             except IllegalTransition as error:
                 self._stop(row, Finding("state", str(error)))
             except Overtaken:
@@ -158,7 +158,7 @@ class DunningLooks(DBOSConfiguredInstance):
                 self._context.platforms.write_off_invoice(billing, InvoiceEnd(each, row.legal_entity, row.id, row.run))
             except (Rejected, NotFound) as fault:
                 if self._context.platforms.invoice(billing, each).state == "open":
-                    first = first or Finding(fault.field or fault.platform, fault.reason, fault.platform)
+                    first = first or Finding.of(fault)
         return first
 
     def _ask(self, row: sa.Row[Any], found: RunningContract) -> str:

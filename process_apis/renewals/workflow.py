@@ -98,11 +98,11 @@ class Renewing(DBOSConfiguredInstance):
                 again = retry(self._context, row.attempts + 1, fault.retry_after)
                 reason = f"{fault.platform}: {fault.reason}"
                 if again.needs_case and row.state not in ("lapsing", "grace"):
-                    self._block(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
+                    self._block(row, Finding.of(fault))
                 else:
                     self._enter(row, row.state, again.at, blocked_reason=reason, attempts=row.attempts + 1)
             except (Rejected, NotFound) as fault:
-                self._block(row, Finding(fault.field or fault.platform, fault.reason, fault.platform))
+                self._block(row, Finding.of(fault))
             except NotAllowed as refused:
                 self._block(row, refused.finding)
             else:

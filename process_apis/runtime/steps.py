@@ -86,7 +86,7 @@ def run_step(context: WorkflowContext, order: Order, act: Callable[[Order], Outc
         reschedule(context, order, fault)
         return "stopped"
     except (Rejected, NotFound) as fault:
-        finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+        finding = Finding.of(fault)
         hold(context, order, Held("platform_rejected", [finding], ("retry", "compensate")))
         return "stopped"
     except Held as held:

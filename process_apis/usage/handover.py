@@ -171,7 +171,7 @@ class UsageHandover(DBOSConfiguredInstance):
         open_case(self._context, one.row, "usage_after_handover", finding, ("skip",), connection=one.connection)
 
     def _tell(self, row: sa.Row[Any], fault: PlatformFault) -> None:
-        finding = Finding(fault.field or fault.platform, fault.reason, fault.platform)
+        finding = Finding.of(fault)
         open_case(self._context, row, "usage_not_billed", finding, ("retry", "skip"))
 
 
