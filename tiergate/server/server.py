@@ -21,7 +21,7 @@ from uvicorn.server import Server
 from policies.catalogue.model import Layer
 from tiergate import composition
 from tiergate.platforms import ConnectedPlatform
-from tiergate.server import bounded
+from tiergate.server import bounded, decoders
 from tiergate.server.bounded import BoundedProtocol, LayerConfig
 from tiergate.server.logs import log_as_json
 from tiergate.settings import NotReady, Settings
@@ -66,6 +66,7 @@ def run(app: ASGIApp, port: int, server: ServerSettings, *, until_input_ends: bo
     if lacks := bounded.missing():
         raise NotReady(f"this uvicorn lacks {', '.join(lacks)}: install the packages that Tiergate names")
     _allow_files(server.connections + OTHER_FILES)
+    decoders.build()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
     sys.setswitchinterval(SWITCH_AFTER)
