@@ -64,6 +64,7 @@ from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE, write_status_to_crm
+from process_apis.runtime.holds import Stopped
 from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, with_retries
 
@@ -81,16 +82,6 @@ class Waits(Exception):
         super().__init__(reason)
         self.reason = reason
         self.until = until
-
-
-class Stopped(Exception):
-    """The amendment is held: `kind` and `actions` are those of its cases, one for each finding."""
-
-    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...]) -> None:
-        super().__init__(kind)
-        self.kind: CaseKind = kind
-        self.findings = findings
-        self.actions = actions
 
 
 @DBOS.dbos_class("Amending")

@@ -30,6 +30,7 @@ from process_apis.records.database import NOT_BLOCKED
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
+from process_apis.runtime.holds import Stopped
 from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome, passes_by_itself, with_retries
 
@@ -49,16 +50,6 @@ GONE_ON: tuple[CorrectionState, ...] = ("awaiting_approval", "carried_out", "boo
 CHECKED_FOR = timedelta(minutes=1)
 """How long a preview counts once both have agreed to it."""
 log = structlog.get_logger("tiergate.corrections")
-
-
-class Stopped(Exception):
-    """The correction is held: `kind` and `actions` are those of its cases, one for each finding."""
-
-    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...]) -> None:
-        super().__init__(kind)
-        self.kind: CaseKind = kind
-        self.findings = findings
-        self.actions = actions
 
 
 @DBOS.dbos_class("Correcting")

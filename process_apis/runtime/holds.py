@@ -1,4 +1,4 @@
-"""Business reasons to stop an order, and the cases that they become."""
+"""Business reasons to stop an order, or what is asked for beside orders, and the cases that they become."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from collections.abc import Mapping, Sequence
 from canonical.cases import Action, CaseKind, Finding
 from canonical.orders import Order, OrderLine
 from process_apis.runtime.context import WorkflowContext
+
+
+class Stopped(Exception):
+    """What is asked for is held: `kind` and `actions` are those of its cases, one for each finding."""
+
+    def __init__(self, kind: CaseKind, findings: list[Finding], actions: tuple[Action, ...]) -> None:
+        super().__init__(kind)
+        self.kind: CaseKind = kind
+        self.findings = findings
+        self.actions = actions
 
 
 class Held(Exception):
