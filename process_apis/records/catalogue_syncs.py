@@ -17,7 +17,6 @@ from canonical.process_events import CATALOGUE_SYNC_EVENTS
 from canonical.products import CatalogueProduct, PriceChange
 from canonical.states import CatalogueSyncState, check_catalogue_sync
 from policies.catalogue.model import Domain
-from policies.problems import INVALID, FieldError, ProblemError
 from process_apis.records import paging
 from process_apis.records.database import (
     catalogue_items,
@@ -258,10 +257,7 @@ class CatalogueSyncs:
         where += [items.state == state] if state else []
         where += [items.action == action] if action else []
         if cursor is not None:
-            if not cursor.isascii() or not cursor.isdigit() or len(cursor) > paging.CURSOR_DIGITS:
-                errors = (FieldError("$.cursor", "take it from an answer"),)
-                raise ProblemError(INVALID, "The cursor is not one of ours.", errors)
-            where.append(items.place > min(int(cursor), paging.LAST))
+            where.append(items.place > paging.place_of(cursor))
         query = sa.select(catalogue_items).where(*where).order_by(items.place).limit(limit + 1)
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()

@@ -30,13 +30,18 @@ def page_of(
     if not 1 <= limit <= MAX_PAGE:
         raise ProblemError(INVALID, "The page size is out of bounds.", (FieldError("$.limit", f"1 to {MAX_PAGE}"),))
     if cursor is not None:
-        if not cursor.isascii() or not cursor.isdigit() or len(cursor) > CURSOR_DIGITS:
-            raise ProblemError(
-                INVALID, "The cursor is not one of ours.", (FieldError("$.cursor", "take it from an answer"),)
-            )
-        where = [*where, by < min(int(cursor), LAST)]
+        where = [*where, by < place_of(cursor)]
     rows = list(connection.execute(sa.select(table).where(*where).order_by(by.desc()).limit(limit + 1)))
     return rows[:limit], str(rows[limit - 1].seq) if len(rows) > limit else None
+
+
+def place_of(cursor: str) -> int:
+    """Return the place that a cursor names. Raises `ProblemError` (422) for one that is none of ours."""
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > CURSOR_DIGITS:
+        raise ProblemError(
+            INVALID, "The cursor is not one of ours.", (FieldError("$.cursor", "take it from an answer"),)
+        )
+    return min(int(cursor), LAST)
 
 
 def page(items: list[T], next_cursor: str | None) -> Page[T]:

@@ -63,9 +63,7 @@ class WebhookDeliveries:
         Raises `ProblemError`: 409 when the webhook is switched off, 422 for a moment that is none in UTC."""
         c = webhook_deliveries.c
         query = sa.select(webhook_deliveries).where(c.webhook_id == webhook_id, c.state.in_(wanted.states))
-        query = query.where(
-            c.created_at >= self._text_of(wanted.since), c.seq > min(int(wanted.cursor or 0), paging.LAST)
-        )
+        query = query.where(c.created_at >= self._text_of(wanted.since), c.seq > paging.place_of(wanted.cursor or "0"))
         query = query.order_by(c.seq).limit(MOST_AT_ONCE + 1).with_for_update()
         with writing(self._engine) as connection:
             _require_active(connection, webhook_id)
