@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
 from canonical.billing import Contract
 from canonical.events import CONTRACT_ENDED, Event
 from policies.context.correlation import correlated
-from process_apis.amendments.contract import order_of
-from process_apis.records import customers
+from process_apis.amendments.contract import of_former, order_of
 from process_apis.runtime.capability import Capability
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.crm_status import IN_FORCE
@@ -22,11 +19,9 @@ from process_apis.runtime.engine import Engine
 
 def _handed_over(context: WorkflowContext, customer_id: str) -> Iterator[Contract]:
     """Yield the contracts that a customer had before they went to others, each as billing knows it of that customer."""
-    known = customers.last_seen(context.database, customer_id)
     for each in context.orders.handed_over_by(customer_id):
-        billing = context.live_catalogue.current.instance_for("billing", each.legal_entity)
-        if known and (owner := known.references.get(billing or "")):
-            yield msgspec.structs.replace(each, customer_id=customer_id, references={"customer": owner})
+        if (contract := of_former(context, each, customer_id)) is not None:
+            yield contract
 
 
 def capability(context: WorkflowContext, engine: Engine) -> Capability:

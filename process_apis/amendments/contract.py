@@ -39,7 +39,7 @@ from canonical.states import ContractState
 from policies.business.posting_windows import window_of
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
-from process_apis.records import cross_references
+from process_apis.records import cross_references, customers
 from process_apis.records.amendments import Amendments, Applied, handovers
 from process_apis.records.dunnings import Owing, owing
 from process_apis.runtime.context import WorkflowContext
@@ -141,6 +141,17 @@ def find(context: WorkflowContext, amendments: Amendments, contract_id: str, pri
     if order is None or order.plan is None:
         raise ProblemError(MISSING, f"There is no contract {contract_id}.")
     return running(context, amendments, order)
+
+
+def of_former(context: WorkflowContext, contract: Contract, customer_id: str) -> Contract | None:
+    """Return a contract as billing knows it of a customer who had it before; None where billing is not known to have
+    that customer."""
+    known = customers.last_seen(context.database, customer_id)
+    billing = context.live_catalogue.current.instance_for("billing", contract.legal_entity)
+    reference = known.references.get(billing or "") if known else None
+    if not reference:
+        return None
+    return msgspec.structs.replace(contract, customer_id=customer_id, references={"customer": reference})
 
 
 def order_of(context: WorkflowContext, contract_id: str) -> str:

@@ -30,11 +30,10 @@ from canonical.orders import Order
 from canonical.states import OWING, DunningState, IllegalTransition
 from policies.business.dunning import DUNNING
 from policies.context.correlation import correlated
-from process_apis.amendments.contract import RunningContract, running
+from process_apis.amendments.contract import RunningContract, of_former, running
 from process_apis.amendments.own import NotAllowed, ask
 from process_apis.amendments.withdrawal import give_up
 from process_apis.dunning.plan import Standing, Verdict, verdict
-from process_apis.records import customers
 from process_apis.records.amendments import ENDED, OURS, Amendments, amendment_id
 from process_apis.records.dunnings import NOT_ASKED_FOR, Dunnings, OneDunning, Owing, invoices_of, is_suspended
 from process_apis.runtime.agenda import retry
@@ -233,10 +232,8 @@ class DunningLooks(DBOSConfiguredInstance):
         contract = order.plan.contract
         if row.customer_id == contract.customer_id:
             return contract
-        known = customers.last_seen(self._context.database, row.customer_id)
-        reference = known.references.get(self._billing(row)) if known else None
-        references = {"customer": reference} if reference else {}
-        return msgspec.structs.replace(contract, customer_id=row.customer_id, references=references)
+        nobodys = msgspec.structs.replace(contract, customer_id=row.customer_id, references={})
+        return of_former(self._context, contract, row.customer_id) or nobodys
 
     def _returned(self, row: sa.Row[Any], zone: ZoneInfo) -> list[OpenInvoice]:
         """Return what is due again for direct debits that came back: what the ERP has open of their invoices, once they

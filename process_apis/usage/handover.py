@@ -11,19 +11,16 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
-from canonical.billing import Contract
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.states import IllegalTransition
 from canonical.usage import MICROSECONDS, Aggregation, UsageOfPeriod, unscaled
 from policies.business.usage import METERS
 from policies.context.correlation import correlated
-from process_apis.amendments.contract import RunningContract, running
-from process_apis.records import customers
+from process_apis.amendments.contract import RunningContract, of_former, running
 from process_apis.records.amendments import Amendments
 from process_apis.records.database import usage_periods as usage_periods_table
 from process_apis.records.database import writing
@@ -126,21 +123,15 @@ class UsageHandover(DBOSConfiguredInstance):
         found = self._running(row)
         contract, customer = found.contract, metered(found).customer_of(row.starts_at, row.ends_at)
         if customer != contract.customer_id:
-            contract = self._of_former(contract, customer)
+            former = of_former(self._context, contract, customer)
+            if former is None:
+                reason = f"billing is not known to have {customer}, who had the contract: charge it by hand"
+                raise Rejected("process", reason, field="customer")
+            contract = former
         starts_at, ends_at = (datetime.fromtimestamp(each, UTC) for each in (row.starts_at, row.ends_at))
         self._context.platforms.put_usage(
             UsageOfPeriod(row.id, contract, row.sku, starts_at, ends_at, Decimal(row.quantity))
         )
-
-    def _of_former(self, contract: Contract, customer_id: str) -> Contract:
-        """Return a contract as the customer had it who has it no more. Raises `Rejected`."""
-        former = customers.last_seen(self._context.database, customer_id)
-        billing = self._context.live_catalogue.current.instance_for("billing", contract.legal_entity)
-        reference = former.references.get(billing or "") if former else None
-        if reference is None:
-            reason = f"billing is not known to have {customer_id}, who had the contract: charge it by hand"
-            raise Rejected("process", reason, field="customer")
-        return msgspec.structs.replace(contract, customer_id=customer_id, references={"customer": reference})
 
     def _failed(self, row: sa.Row[Any], fault: PlatformFault) -> None:
         """Try again later; what fails again and again is for people to see, and tried on all the same."""
