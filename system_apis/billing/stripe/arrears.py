@@ -14,7 +14,7 @@ from canonical.dunning import OpenInvoice, OpenInvoices
 from canonical.ids import Clock
 from system_apis.billing.stripe.amounts import from_stripe
 from system_apis.billing.stripe.client import StripeClient, at
-from system_apis.billing.stripe.contracts import NOT_COLLECTED, contract_of, reference
+from system_apis.billing.stripe.contracts import NOT_COLLECTED, contract_of, is_of, reference, subscriptions_of
 
 Row = dict[str, Any]
 HARD = frozenset(
@@ -57,8 +57,7 @@ class Arrears:
         that was transferred does."""
         if named := contract.named("subscription"):
             return [await self._client.get(at("subscriptions", each)) for each in named]
-        rows = await self._client.listed(at("subscriptions"), customer=owner, status="all")
-        return [each for each in rows if each["metadata"].get("tiergate_contract") == contract.id]
+        return [each for each in await subscriptions_of(self._client, owner) if is_of(each, contract)]
 
     async def _open(self, row: Row) -> OpenInvoice:
         """Return an open invoice as it is collected now. The customer may pay one that is sent by a means that takes

@@ -32,7 +32,14 @@ from canonical.ids import Clock
 from system_apis.billing.stripe import change_plan, invoices, mapping, parts, previews, rests, transfers
 from system_apis.billing.stripe.change_plan import CHANGES, OVER, ChangedSubscription, Remaining
 from system_apis.billing.stripe.client import Row, StripeClient, at
-from system_apis.billing.stripe.contracts import Contracts, reference, with_references
+from system_apis.billing.stripe.contracts import (
+    Contracts,
+    is_of,
+    reference,
+    subscriptions_of,
+    with_all_items,
+    with_references,
+)
 from system_apis.billing.stripe.parts import Item, Part
 from system_apis.billing.stripe.periods import ends_near, moment_of, months_of, period_of
 from system_apis.billing.stripe.previews import Sold
@@ -301,21 +308,16 @@ class ContractChanges:
 
     async def _known(self, contract: Contract) -> Known:
         owner = reference(contract, "customer")
-        newest_first = await self._client.listed(at("subscriptions"), customer=owner, status="all")
-        found = [each for each in reversed(newest_first) if _is_of(each["metadata"], contract)]
-        for each in found:
-            path = at("subscription_items")
-            each["items"]["data"] = await self._client.whole(each["items"], path, subscription=each["id"])
-        return Known(found, await self._contracts.schedules_of(owner))
+        newest_first = await subscriptions_of(self._client, owner)
+        found = [each for each in reversed(newest_first) if is_of(each, contract)]
+        return Known(await with_all_items(self._client, found), await self._contracts.schedules_of(owner))
 
     async def _planned(self, change: ContractChange, known: Known) -> Remaining:
         """Return what is left to be done, of prices and tax rates that are there then. Raises `Rejected` for what
         cannot be done."""
         contract = change.contract
         waiting = [
-            each
-            for each in known.schedules
-            if each["status"] == "not_started" and _is_of(each["phases"][0]["metadata"], contract)
+            each for each in known.schedules if each["status"] == "not_started" and is_of(each["phases"][0], contract)
         ]
         plan = change_plan.planned(change, known.subscriptions, waiting)
         if not change.at_period_end and change.term is None:
@@ -611,10 +613,6 @@ def _after(
         named = after.named(name)
         after = with_references(after, name, [*named, *(each for each in more if each not in named)])
     return after
-
-
-def _is_of(metadata: Row, contract: Contract) -> bool:
-    return metadata.get("tiergate_contract") == contract.id
 
 
 def term_end(change: ContractChange, row: Row, zone: tzinfo) -> datetime:

@@ -231,6 +231,25 @@ class Contracts:
         return mapping.phase(contract, part, self._price_list.prices, self._price_list.tax_rates, correlation_id)
 
 
+async def subscriptions_of(client: StripeClient, owner: str) -> list[Row]:
+    """Return all subscriptions that a customer has or had, the newest first. They may lack some of their items."""
+    return await client.listed(at("subscriptions"), customer=owner, status="all")
+
+
+async def with_all_items(client: StripeClient, subscriptions: list[Row]) -> list[Row]:
+    """Return subscriptions with all of their items."""
+    for each in subscriptions:
+        path = at("subscription_items")
+        each["items"]["data"] = await client.whole(each["items"], path, subscription=each["id"])
+    return subscriptions
+
+
+def is_of(subscription: Row, contract: Contract) -> bool:
+    """Return whether a subscription, or the phase of a schedule, is of a contract."""
+    metadata: Row = subscription["metadata"]
+    return metadata.get("tiergate_contract") == contract.id
+
+
 def contract_of(invoice: Row) -> str:
     """Return the id of the contract that an invoice is of, empty for one of no contract."""
     parent: Row = invoice["parent"] or {}

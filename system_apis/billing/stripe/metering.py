@@ -14,7 +14,7 @@ from canonical.faults import Conflict, Rejected
 from canonical.usage import UsageOfPeriod
 from system_apis.billing.stripe.change_plan import OVER
 from system_apis.billing.stripe.client import Row, StripeClient, at
-from system_apis.billing.stripe.contracts import reference
+from system_apis.billing.stripe.contracts import is_of, reference, subscriptions_of, with_all_items
 from system_apis.billing.stripe.mapping import is_metered
 from system_apis.billing.stripe.previews import details_of, is_proration
 
@@ -36,7 +36,8 @@ class Metering:
     async def put(self, usage: UsageOfPeriod) -> UsageOfPeriod:
         """Let Stripe bill what was used in a period, once."""
         moment = int((usage.ends_at - BEFORE_THE_END).timestamp()) // MINUTE * MINUTE
-        owned = await self._subscriptions(reference(usage.contract, "customer"))
+        found = await subscriptions_of(self._client, reference(usage.contract, "customer"))
+        owned = await with_all_items(self._client, found)
         subscription, item = _charging(usage, owned, moment)
         meter = await self._client.get(at("billing", "meters", item["price"]["recurring"]["meter"]))
         present = await self._present(meter, subscription["customer"], moment)
@@ -51,14 +52,6 @@ class Metering:
             raise Rejected("billing", reason, field="period")
         await self._send(usage, subscription["customer"], meter, moment)
         return usage
-
-    async def _subscriptions(self, owner: str) -> list[Row]:
-        """Return all subscriptions that a customer has or had, the newest first, with all of their items."""
-        found = await self._client.listed(at("subscriptions"), customer=owner, status="all")
-        for each in found:
-            path = at("subscription_items")
-            each["items"]["data"] = await self._client.whole(each["items"], path, subscription=each["id"])
-        return found
 
     async def _present(self, meter: Row, customer: str, moment: int) -> float:
         """Return what Stripe has of the minute of the event."""
@@ -101,8 +94,8 @@ def _charging(usage: UsageOfPeriod, owned: Iterable[Row], moment: int) -> tuple[
     """Return the subscription of the contract that charges a product by use at a moment, and the item that does. Raises
     `Rejected` where none does."""
     for each in owned:
-        is_of_contract = each["metadata"].get("tiergate_contract") == usage.contract.id
-        if is_of_contract and each["start_date"] <= moment and (each["ended_at"] is None or moment < each["ended_at"]):
+        is_then = each["start_date"] <= moment and (each["ended_at"] is None or moment < each["ended_at"])
+        if is_then and is_of(each, usage.contract):
             for item in each["items"]["data"]:
                 if is_metered(item) and item["price"]["product"] == usage.sku:
                     return each, item
