@@ -11,18 +11,14 @@ from litestar.params import FromQuery, JSONBody, QueryParameter
 from canonical.cases import Case, CaseAction, CaseState, Team
 from canonical.corrections import (
     Correction,
-    CorrectionKind,
-    CorrectionPreview,
-    CorrectionRequest,
-    CorrectionSummary,
     NewCorrection,
 )
-from canonical.disputes import DisputeAction, DisputeRecord, DisputeSummary
+from canonical.disputes import DisputeAction, DisputeRecord
 from canonical.drift import Drift, DriftAcceptance
 from canonical.orders import Cancellation, CustomerOverview, Order, Page
-from canonical.states import CorrectionState, DisputeState, DriftState
+from canonical.states import DriftState
 from canonical.usage import ContractUsage
-from experience_apis import dunnings
+from experience_apis import corrections, disputes, dunnings
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
@@ -35,9 +31,7 @@ from policies.contract.parameters import (
     Instance,
     Limit,
     Moment,
-    OfContract,
     OfCustomer,
-    OfInvoice,
 )
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
@@ -228,27 +222,6 @@ async def look_for_drift(
 
 
 @operation(
-    "support_preview_correction",
-    "POST",
-    "/invoices/{invoice_id:str}/corrections/preview",
-    summary="See what a correction of an invoice would be on every platform",
-    answers=CorrectionPreview,
-    status=200,
-    problems=(*PROBLEMS, INVOICE_RESERVED),
-    asks_platforms=True,
-)
-async def preview_correction(
-    process: NamedDependency[Process],
-    principal: NamedDependency[Principal],
-    invoice_id: ForeignKey,
-    data: JSONBody[CorrectionRequest],
-) -> Response[bytes]:
-    """Ask billing what it would credit, and the ERP what it would book. Without lines a credit note is of all that is
-    left, and shows the lines of the invoice. Nothing is changed."""
-    return await process.post(principal, f"invoices/{invoice_id}/corrections/preview", data)
-
-
-@operation(
     "support_propose_correction",
     "POST",
     "/invoices/{invoice_id:str}/corrections",
@@ -269,61 +242,6 @@ async def propose_correction(
 
 
 @operation(
-    "support_list_corrections",
-    "GET",
-    "/corrections",
-    summary="List corrections of invoices, newest first",
-    answers=Page[CorrectionSummary],
-    passes="corrections",
-    links={"support_get_correction": ("correction_id", "/items/0/id")},
-)
-async def list_corrections(
-    process: NamedDependency[Process],
-    principal: NamedDependency[Principal],
-    correction_state: Annotated[CorrectionState | None, QueryParameter(name="state")] = None,
-    kind: Annotated[CorrectionKind | None, QueryParameter(name="kind")] = None,
-    invoice_id: OfInvoice = None,
-    customer_id: OfCustomer = None,
-    cursor: Cursor = None,
-    limit: Limit = 25,
-) -> Response[bytes]:
-    """Filter by state, by kind, by invoice or by customer."""
-    wanted = {"state": correction_state, "kind": kind, "invoice_id": invoice_id, "customer_id": customer_id}
-    return await process.get(principal, "corrections", wanted | {"cursor": cursor, "limit": limit})
-
-
-@operation(
-    "support_get_correction",
-    "GET",
-    "/corrections/{correction_id:str}",
-    summary="Read a correction: how far it is, and what every platform said",
-    answers=Correction,
-    passes="corrections/{correction_id}",
-)
-async def get_correction(
-    process: NamedDependency[Process], principal: NamedDependency[Principal], correction_id: CanonicalId
-) -> Response[bytes]:
-    """Return the correction with its preview, and who has decided what of it."""
-    return await process.get(principal, f"corrections/{correction_id}", {})
-
-
-@operation(
-    "support_withdraw_correction",
-    "POST",
-    "/corrections/{correction_id:str}/withdrawal",
-    summary="Withdraw a correction that is not carried out yet",
-    answers=Correction,
-    status=200,
-    problems=(NOT_ALLOWED_NOW,),
-)
-async def withdraw_correction(
-    process: NamedDependency[Process], principal: NamedDependency[Principal], correction_id: CanonicalId
-) -> Response[bytes]:
-    """Give up a correction that waits for an approval or for people. One that billing has is refused."""
-    return await process.post(principal, f"corrections/{correction_id}/withdrawal", None)
-
-
-@operation(
     "support_get_usage",
     "GET",
     "/contracts/{contract_id:str}/usage",
@@ -338,46 +256,6 @@ async def get_usage(
 ) -> Response[bytes]:
     """Return what the meters of the contract say, in the periods that `as_of` is in, up to then."""
     return await process.get(principal, f"contracts/{contract_id}/usage", {"as_of": as_of})
-
-
-@operation(
-    "support_list_disputes",
-    "GET",
-    "/disputes",
-    summary="List disputed payments, newest first",
-    answers=Page[DisputeSummary],
-    passes="disputes",
-    links={"support_get_dispute": ("dispute_id", "/items/0/id")},
-)
-async def list_disputes(
-    process: NamedDependency[Process],
-    principal: NamedDependency[Principal],
-    dispute_state: Annotated[DisputeState | None, QueryParameter(name="state")] = None,
-    customer_id: OfCustomer = None,
-    contract_id: OfContract = None,
-    due_before: Moment = None,
-    cursor: Cursor = None,
-    limit: Limit = 25,
-) -> Response[bytes]:
-    """Filter by state, customer or contract; `due_before` shows what has to be answered before a moment."""
-    wanted = {"state": dispute_state, "customer_id": customer_id, "contract_id": contract_id}
-    query = wanted | {"due_before": due_before, "cursor": cursor, "limit": limit}
-    return await process.get(principal, "disputes", query)
-
-
-@operation(
-    "support_get_dispute",
-    "GET",
-    "/disputes/{dispute_id:str}",
-    summary="Read a dispute with its history and what it has cost",
-    answers=DisputeRecord,
-    passes="disputes/{dispute_id}",
-)
-async def get_dispute(
-    process: NamedDependency[Process], principal: NamedDependency[Principal], dispute_id: ForeignKey
-) -> Response[bytes]:
-    """Show the dispute as it was read in billing last, with who has asked for what, and why."""
-    return await process.get(principal, f"disputes/{dispute_id}", {})
 
 
 @operation(
@@ -409,11 +287,7 @@ routers = versioned(
         act_on_case,
         give_up_order,
         get_customer,
-        preview_correction,
-        propose_correction,
-        list_corrections,
-        get_correction,
-        withdraw_correction,
+        *corrections.handlers("support", propose_correction),
         get_usage,
         list_drifts,
         get_drift,
@@ -421,8 +295,7 @@ routers = versioned(
         accept_drift,
         look_for_drift,
         *dunnings.handlers("support"),
-        list_disputes,
-        get_dispute,
+        *disputes.handlers("support"),
         act_on_dispute,
     ],
 )
