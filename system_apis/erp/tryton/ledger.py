@@ -30,7 +30,7 @@ LINE = [
     "move.state",
 ]
 """What has to be known of a line of a move."""
-DRAFT = ["state", "date", "lines.account", "lines.debit", "lines.credit"]
+DRAFT = ["state", "date", "write_date", "lines.account", "lines.debit", "lines.credit", "lines.write_date"]
 """What has to be known of a move that may have to be made again."""
 
 
@@ -154,39 +154,55 @@ class Ledger:
         return bool(await self._client.rows("account.move", own, ["id"], company["id"], 1))
 
     async def delete_drafts(self, key: str, company: Row) -> None:
-        """Delete the drafts of moves that have `key` as their description."""
+        """Delete the drafts of moves that have `key` as their description. Raises `Conflict` where somebody else posts
+        one in this moment."""
         own = [["description", "=", key], ["company", "=", company["id"]], ["state", "=", "draft"]]
         left = [each["id"] for each in await self._client.rows("account.move", own, ["id"], company["id"])]
-        if left:
-            await self._client.call("model.account.move.delete", left, context=in_books_of(company))
+        try:
+            await self._delete(left, company)
+        except Rejected as fault:
+            if not await self.is_booked(key, company):
+                raise
+            raise Conflict("erp", f"{key} was being booked by somebody else", field="id") from fault
 
     async def move(self, key: str, record: Row, company: Row) -> int:
         """Post the move that has `key` as its description, and return its id. It is made unless it is there; of drafts
-        that were made at once the first one is posted. One that was refused, and would be another now, is made again.
-        Raises `Rejected` when two are posted."""
+        that were made at once one is posted. A draft that somebody has changed since it was made is taken as it is:
+        what was refused was put right there. Another that was refused, and would be another now, is made again.
+
+        Raises `Rejected` when two are posted, and `Conflict` when somebody else deletes what was made here.
+        """
+        try:
+            return await self._post_one(key, record, company)
+        except Rejected:
+            if not await self.is_booked(key, company):
+                raise
+        return await self._post_one(key, record, company)  # somebody else has posted one in this moment
+
+    async def _post_one(self, key: str, record: Row, company: Row) -> int:
         own = [["description", "=", key], ["company", "=", company["id"]]]
         rows = await self._client.rows("account.move", own, DRAFT, company["id"])
-        outdated = [each["id"] for each in rows if each["state"] == "draft" and not _is_of(each, record)]
-        if outdated:
-            await self._client.call("model.account.move.delete", outdated, context=in_books_of(company))
-        found = [each for each in rows if each["id"] not in outdated]
-        if not found:
+        posted = _posted(rows, key)
+        changed = [each["id"] for each in rows if each["state"] == "draft" and _is_changed(each)]
+        drafts = [each["id"] for each in rows if each["state"] == "draft" and _is_of(each, record)]
+        if not (posted or changed or drafts):
+            await self._delete([each["id"] for each in rows], company)
             made = record | {"description": key, "company": company["id"]}
             await self._client.call("model.account.move.create", [made], context=in_books_of(company))
-            found = await self._client.rows("account.move", own, ["state"], company["id"])
-        posted = [each["id"] for each in found if each["state"] == "posted"]
-        if len(posted) > 1:
-            raise Rejected("erp", f"{key} is booked {len(posted)} times: cancel all but one", field="id")
-        chosen = posted[0] if posted else found[0]["id"]
-        if surplus := [each["id"] for each in found if each["state"] == "draft" and each["id"] != chosen]:
-            await self._client.call("model.account.move.delete", surplus, context=in_books_of(company))
+            rows = await self._client.rows("account.move", own, ["state"], company["id"])
+            posted = _posted(rows, key)
+            drafts = [each["id"] for each in rows if each["state"] == "draft"]
+        if not (posted or changed or drafts):
+            raise Conflict("erp", f"{key} is being booked by somebody else", field="id")
+        chosen = (posted or changed or drafts)[0]
+        await self._delete([each["id"] for each in rows if each["state"] == "draft" and each["id"] != chosen], company)
         if not posted:
-            try:
-                await self._client.call("model.account.move.post", [chosen], context=in_books_of(company))
-            except Rejected:
-                if not await self.is_booked(key, company):
-                    raise  # else somebody else has posted it in this moment
+            await self._client.call("model.account.move.post", [chosen], context=in_books_of(company))
         return chosen
+
+    async def _delete(self, moves: list[int], company: Row) -> None:
+        if moves:
+            await self._client.call("model.account.move.delete", moves, context=in_books_of(company))
 
     async def period(self, on: date, company: Row) -> int:
         """Return the open period of a day. Raises `Conflict` when there is none."""
@@ -201,6 +217,19 @@ class Ledger:
         if not found:
             raise Conflict("erp", f"the period of {on} is closed", field="period")
         return found[0]["id"]
+
+
+def _posted(moves: list[Row], key: str) -> list[int]:
+    """Return the ids of those moves that are posted, none or one. Raises `Rejected` when there are two."""
+    posted = [each["id"] for each in moves if each["state"] == "posted"]
+    if len(posted) > 1:
+        raise Rejected("erp", f"{key} is booked {len(posted)} times: cancel all but one", field="id")
+    return posted
+
+
+def _is_changed(move: Row) -> bool:
+    """Return whether somebody has changed a move since it was made: we never do, and Tryton notes when it was."""
+    return any(each["write_date"] for each in (move, *move["lines."]))
 
 
 def _is_of(move: Row, record: Row) -> bool:

@@ -135,6 +135,36 @@ class Books(ErpSubject):
         move |= {"company": method["company"], "lines": [["create", lines]]}
         await self.call("model.account.move.create", [move], {"company": method["company"]})
 
+    async def put_right(self, key: str, change: str) -> str:
+        """Let finance change the account of what a draft costs, in the form of its `line` or of the `move`, and return
+        the code of the new one."""
+        of = [["move.description", "=", key], ["account.type.expense", "=", True]]
+        (line,) = await self.rows("account.move.line", of, ["move", "account"])
+        (method, *_) = await self.rows("account.invoice.payment.method", [], ["company"])
+        others = [["company", "=", method["company"]], ["type.expense", "=", True], ["closed", "!=", True]]
+        others += [["code", "!=", "5.1.3"], ["id", "!=", line["account"]]]
+        (account, *_) = await self.rows("account.account", others, ["code"])
+        context, changed = {"company": method["company"]}, {"account": account["id"]}
+        if change == "line":
+            await self.call("model.account.move.line.write", [line["id"]], changed, context)
+        else:
+            lines = {"lines": [["write", [line["id"]], changed]]}
+            await self.call("model.account.move.write", [line["move"]], lines, context)
+        return account["code"]
+
+    async def post_moves(self, key: str) -> None:
+        """Post the moves that have `key` as their description, as another run does."""
+        await self._act("post", key)
+
+    async def delete_moves(self, key: str) -> None:
+        """Delete the moves that have `key` as their description, as another run does."""
+        await self._act("delete", key)
+
+    async def _act(self, name: str, key: str) -> None:
+        moves = await self.rows("account.move", [["description", "=", key]], ["company"])
+        context = {"company": moves[0]["company"]}
+        await self.call(f"model.account.move.{name}", [each["id"] for each in moves], context)
+
     async def moved(self, key: str) -> dict[str, Decimal]:
         """Return what a posted move has put on each account, debit less credit, by the account's code."""
         of = [["move.description", "=", key], ["move.state", "=", "posted"]]
@@ -630,6 +660,60 @@ class TrytonKit(ErpKit):
         await self.bench.settled(lambda: self.connector.put_fee(taken, "next"))
         assert await books.moved(taken.id) == {"5.1.3": Decimal(20), "1.1.9": Decimal(-20)}
         assert await books.payments(taken.id) == 1
+
+    @behaviour
+    async def a_fee_that_finance_has_put_right_is_posted_as_it_is(self) -> None:
+        books, today = cast("Books", self.subject), self._today()
+        for change in ("line", "move"):
+            taken = samples.fee(f"txn_put_right_{change}", Money(2000, "EUR"), today)
+            await books.draft(taken.id, today, Decimal(20))
+            account = await books.put_right(taken.id, change)
+            posted = await self.bench.settled(lambda each=taken: self.connector.put_fee(each, "next"))
+            assert (posted.reference, await books.payments(taken.id)) == (taken.id, 1)
+            assert await books.moved(taken.id) == {account: Decimal(20), "1.1.9": Decimal(-20)}
+
+    @behaviour
+    async def a_fee_that_another_run_posts_in_this_moment_is_booked_once_and_refused_by_nothing(self) -> None:
+        books, today = cast("Books", self.subject), self._today()
+        taken = samples.fee("txn_just_posted", Money(2000, "EUR"), today)
+        await books.draft(taken.id, today, Decimal(20))
+
+        async def post(request: Seen) -> None:
+            if json.loads(request.body)["method"] == "model.account.move.delete":
+                self.bench.loopback.before = None
+                await books.post_moves(taken.id)
+
+        self.bench.loopback.before = post
+        posted = await self.bench.call(lambda: self.connector.put_fee(taken, "next"))
+        assert (posted.reference, await books.payments(taken.id)) == (taken.id, 1)
+
+    @behaviour
+    async def a_fee_whose_draft_another_run_deletes_in_this_moment_is_booked_once(self) -> None:
+        books, today = cast("Books", self.subject), self._today()
+        taken = samples.fee("txn_just_deleted", Money(2000, "EUR"), today)
+        made = False
+
+        async def delete(request: Seen) -> None:
+            nonlocal made
+            method = json.loads(request.body)["method"]
+            if made and method == "model.account.move.search_read":
+                self.bench.loopback.before = None
+                await books.delete_moves(taken.id)
+            made = made or method == "model.account.move.create"
+
+        self.bench.loopback.before = delete
+        await self.bench.settled(lambda: self.connector.put_fee(taken, "next"))
+        assert (made, await books.payments(taken.id)) == (True, 1)
+
+    @behaviour
+    async def two_runs_of_a_fee_at_once_of_different_days_book_it_once(self) -> None:
+        today = self._today()
+        days = (today, today - timedelta(days=1))
+        taken = [samples.fee("txn_two_days", Money(2000, "EUR"), each) for each in days]
+        acts = [lambda each=each: self.connector.put_fee(each, "next") for each in taken]
+        booked = await asyncio.gather(*(self.bench.settled(each) for each in acts))
+        assert booked[0] == booked[1]
+        assert await self.subject.payments("txn_two_days") == 1
 
     @behaviour
     async def what_its_mapping_names_and_the_books_lack_is_named_with_a_remedy(self) -> None:
