@@ -18,7 +18,6 @@ from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.amendments import (
     AmendmentPreview,
-    Cancel,
     ChangeTerm,
     Handover,
     NewAmendment,
@@ -37,6 +36,7 @@ from canonical.states import AmendmentState
 from policies.context.correlation import correlated
 from policies.problems import ProblemError
 from process_apis.amendments.contract import NotPossible, RunningContract, lasting, running
+from process_apis.amendments.debts import asked_for, ends_for_a_debt
 from process_apis.amendments.preview import billing_change, preview
 from process_apis.amendments.request import (
     BEFORE_A_TERM,
@@ -58,7 +58,7 @@ from process_apis.amendments.transfers import (
 )
 from process_apis.amendments.withdrawal import KINDS, give_up, give_up_what_follows
 from process_apis.records.amendments import ENDED, OURS, Amendments, preview_of, request_of, wake
-from process_apis.records.dunnings import NOT_ASKED_FOR, asks_for, is_suspended
+from process_apis.records.dunnings import NOT_ASKED_FOR, is_suspended
 from process_apis.records.mass_changes import covers
 from process_apis.runtime import outages
 from process_apis.runtime.agenda import retry
@@ -155,12 +155,17 @@ class Amending(DBOSConfiguredInstance):
             if renewed := next((each.id for each in found.versions if each.is_future and each.preview.is_renewal), ""):
                 raise Waits(f"{renewed}, which is to renew the contract", context.stalled_at())
             return "" if ends_on(found.contract) == first.ends_on else "the contract has another end meanwhile"
-        if _ends_for_a_debt(row, wanted):
-            asked = asks_for(context.database, row.id, context.clock())
-            if asked.look_is_due:
-                raise Waits("a look at what is owed", context.pause(1))
-            return "" if asked.still else NOT_ASKED_FOR
+        if ends_for_a_debt(row, wanted) and not self._is_asked_for(row, found.order):
+            return NOT_ASKED_FOR
         return ""
+
+    def _is_asked_for(self, row: sa.Row[Any], order: Order) -> bool:
+        """Return whether the dunning of a contract asks for its end still. Raises `Waits` before a look that has to
+        come first."""
+        asked = asked_for(self._context, row, order)
+        if asked == "unsure":
+            raise Waits("a look at what is owed", self._context.pause(1))
+        return asked == "yes"
 
     def _was_to_go(self, row: sa.Row[Any]) -> bool:
         """Return whether the moment of a transfer is over that was approved before it. Billing says whether it has it,
@@ -278,7 +283,7 @@ class Amending(DBOSConfiguredInstance):
         order = context.orders.get(row.order_id)
         found = running(context, self._amendments, order)
         wanted = request_of(row)
-        if _ends_for_a_debt(row, wanted) and not asks_for(context.database, row.id, context.clock()).still:
+        if ends_for_a_debt(row, wanted) and not self._is_asked_for(row, order):
             raise Stopped("amendment_invalid", [Finding("contract", NOT_ASKED_FOR)], ("retry", "compensate"))
         self._alone_if_it_transfers(row)
         _check_holder(row, found)
@@ -508,11 +513,6 @@ def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPrev
     if is_reversal and untouched and asked < said.effective_at <= found.read_at:
         reason = "what it takes back counts since the period ended: give it up, and ask again"
         raise Stopped("amendment_invalid", [Finding("actions[0]", reason)], ("compensate",))
-
-
-def _ends_for_a_debt(row: sa.Row[Any], wanted: NewAmendment) -> bool:
-    """Return whether it is the end of a contract that its dunning has asked for."""
-    return row.requested_by == OURS and isinstance(wanted.actions[0], Cancel)
 
 
 def _begins(wanted: NewAmendment, effective_at: datetime) -> datetime:

@@ -21,7 +21,7 @@ from canonical.disputes import Dispute, Evidence
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.states import IllegalTransition, check_dispute
 from policies.context.correlation import correlated
-from process_apis.records.disputes import OVER, Disputes
+from process_apis.records.disputes import HOLDS_UNREAD, OVER, Disputes, is_unread
 from process_apis.runtime.agenda import retry
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.interruptions import resumable
@@ -61,6 +61,9 @@ class Disputing(DBOSConfiguredInstance):
             try:
                 self._look(row)
             except TRANSIENT as fault:
+                if is_unread(row, self._context.clock()):
+                    self._give_up(row, fault)
+                    return "stopped"
                 again = retry(self._context, row.attempts + 1, fault.retry_after).at
                 self._records.postpone(row, again, row.attempts + 1, f"{fault.platform}: {fault.reason}")
             except (Rejected, NotFound) as fault:
@@ -73,10 +76,17 @@ class Disputing(DBOSConfiguredInstance):
 
     def _give_up(self, row: sa.Row[Any], fault: PlatformFault) -> None:
         """Leave a dispute that cannot be read to people, and look again whatever they do. The same reason is
-        reported once; after it, support knows of no moment to answer by."""
-        why, again = f"it cannot be read: {fault.platform}: {fault.reason}", self._context.clock() + LOOK_AGAIN
+        reported once, and again when nothing waits for it any more; after it, support knows of no moment to answer
+        by."""
+        again = self._context.clock() + LOOK_AGAIN
+        what = "cannot be read"
+        if is_unread(row, self._context.clock()):
+            what += (
+                f", for {HOLDS_UNREAD.days} days, so that dunning and the renewal of its contract wait for it no more"
+            )
+        why = f"it {what}: {fault.platform}: {fault.reason}"
         if row.blocked_reason != why or not row.attempts:
-            self._report(row, fault)
+            self._report(row, fault, what)
         self._records.postpone(row, again, row.attempts + 1, why, reported_until="")
 
     def _look(self, row: sa.Row[Any]) -> None:
@@ -130,13 +140,13 @@ class Disputing(DBOSConfiguredInstance):
             )
         return until
 
-    def _report(self, row: sa.Row[Any], fault: PlatformFault) -> None:
+    def _report(self, row: sa.Row[Any], fault: PlatformFault, what: str) -> None:
         """Let support know of a dispute that cannot be read: nobody can say until when it is to be answered. That takes
         the place of what was asked of them before, since there is one case of a dispute."""
         for case in self._open_cases(row):
             if not _is_of_failure(case):
                 self._context.cases.close(case, "the dispute cannot be read any more")
-        reason = f"the dispute cannot be read: {fault.reason}. See to it in billing, and retry; or skip."
+        reason = f"the dispute {what}: {fault.reason}. See to it in billing, and retry; or skip."
         self._open(row, row.customer_id, Finding(row.id, reason, fault.platform), ("retry", "skip"))
 
     def _open_cases(self, row: sa.Row[Any], customer_id: str = "") -> list[Case]:
@@ -148,7 +158,7 @@ class Disputing(DBOSConfiguredInstance):
     def _open(
         self, row: sa.Row[Any], customer_id: str, finding: Finding, actions: tuple[Action, ...], until: str = ""
     ) -> None:
-        self._context.cases.open(
+        case = self._context.cases.open(
             KIND,
             f"invoice:{row.invoice_id}",
             finding,
@@ -158,6 +168,8 @@ class Disputing(DBOSConfiguredInstance):
             customer_id=customer_id,
             given={"invoice": row.invoice_id, "respond_by": until},
         )
+        if case.reason != finding.reason:
+            self._context.cases.restate(case, finding.reason)
 
 
 def _reason(found: Dispute, until: str) -> str:

@@ -39,6 +39,8 @@ class Standing(msgspec.Struct, frozen=True):
     """Whether the customer that owes has the contract still."""
     given_up: tuple[OpenInvoice, ...] = ()
     """What was owed before, and billing has given up: nothing is due of it any more."""
+    is_left: bool = False
+    """Whether somebody has said of this debt that nothing is to follow, even if another customer had the contract."""
     is_disputed: bool = False
     postponed_until: date | None = None
     amendment_id: str = ""
@@ -81,7 +83,7 @@ def verdict(now: Standing) -> Verdict:
         return Verdict("ended", next=f"{why}: what it owes stays to be paid")
     if now.is_ended_in_billing:
         return Verdict("ended", suspended=now.is_suspended, next="billing has ended the contract: end it here, too")
-    if now.state == "kept":
+    if now.state == "kept" or now.is_left:
         return _kept(now, suspended=now.is_suspended)
     return _goes_on(now)
 

@@ -219,6 +219,7 @@ class DunningLooks(DBOSConfiguredInstance):
             is_ended_in_billing=billed.is_over,
             is_holder=is_holder,
             given_up=tuple(msgspec.structs.replace(each, due=Money(0, row.currency)) for each in given_up),
+            is_left=self._records.is_left(row.id),
             is_disputed=self._records.is_disputed(row.contract_id),
             postponed_until=date.fromisoformat(row.postponed_until) if row.postponed_until else None,
             amendment_id=asked if is_ours else "",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -46,8 +46,16 @@ LOOK = disputes.update().where(disputes.c.id == OF)
 NEEDS_RESPONSE: tuple[DisputeState, ...] = ("inquired", "open")
 """The states in which the bank waits for an answer."""
 OVER: tuple[DisputeState, ...] = ("won", "lost", "closed")
-UNDECIDED_OF = sa.select(disputes.c.id).where(disputes.c.contract_id == OF, disputes.c.state.not_in(OVER))
-"""The disputes of a contract about which the bank has not decided."""
+HOLDS_UNREAD = timedelta(days=30)
+"""For how long a dispute that cannot be read holds what follows from a debt, and a renewal."""
+UNREAD = sa.select(disputes.c.id).where(
+    disputes.c.blocked_reason != "", disputes.c.updated_at <= sa.bindparam("unread")
+)
+"""The disputes that could not be read since `unread`."""
+HOLDING = sa.select(disputes.c.id).where(
+    disputes.c.contract_id == OF, disputes.c.state.not_in(OVER), disputes.c.id.not_in(UNREAD)
+)
+"""The disputes of a contract about which the bank has not decided, as far as anybody knows."""
 
 
 class OneDispute(OneRow[DisputeState], table=disputes, check=check_dispute, events=DISPUTE_EVENTS):
@@ -233,6 +241,11 @@ def possible(row: sa.Row[Any], now: datetime) -> tuple[DisputeAct, ...]:
         return ()
     answer: tuple[DisputeAct, ...] = () if is_late(row, now) else ("answer",)
     return (*answer, "accept") if row.state == "open" else answer
+
+
+def is_unread(row: sa.Row[Any], now: datetime) -> bool:
+    """Return whether a dispute that cannot be read at a moment (UTC) holds nothing any more."""
+    return bool(row.blocked_reason) and row.updated_at <= (now - HOLDS_UNREAD).isoformat()
 
 
 def is_late(row: sa.Row[Any], now: datetime) -> bool:

@@ -19,7 +19,7 @@ from canonical.states import OWING, DunningState, check_dunning
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
 from process_apis.records.database import cases, dunning_states, dunnings, insert_once, postings, writing
-from process_apis.records.disputes import UNDECIDED_OF
+from process_apis.records.disputes import HOLDING, HOLDS_UNREAD, UNREAD
 from process_apis.records.one_row import OneRow
 
 OF: sa.BindParameter[str] = sa.bindparam("of")
@@ -31,6 +31,16 @@ DECISION = (
 """The number of what somebody has decided last about a dunning, 0 where nobody has."""
 ROW = sa.select(dunnings, DECISION.label("decision")).where(dunnings.c.id == OF)
 HISTORY = sa.select(dunning_states).where(dunning_states.c.dunning_id == OF).order_by(dunning_states.c.seq)
+DECIDED, SETTLED = dunning_states.alias(), dunning_states.alias()
+LEFT = sa.select(DECIDED.c.seq).where(
+    DECIDED.c.dunning_id == OF,
+    DECIDED.c.decided_by != "",
+    DECIDED.c.state == "kept",
+    ~sa.exists().where(
+        SETTLED.c.dunning_id == OF, SETTLED.c.seq > DECIDED.c.seq, SETTLED.c.state.in_(("recovered", "written_off"))
+    ),
+)
+"""What somebody has decided of a debt that is to be followed by nothing, unless it was settled after that."""
 OWED_FOR = sa.select(dunnings).where(
     dunnings.c.contract_id == OF, dunnings.c.customer_id == sa.bindparam("by"), dunnings.c.state.in_(OWING)
 )
@@ -38,10 +48,11 @@ SUSPENDED = sa.select(dunnings.c.seq).where(
     dunnings.c.contract_id == OF, dunnings.c.customer_id == sa.bindparam("by"), dunnings.c.suspended
 )
 DISPUTED = sa.union_all(
-    UNDECIDED_OF,
+    HOLDING,
     sa.select(cases.c.id).where(
         cases.c.state == "open",
         cases.c.kind == "payment_disputed",
+        cases.c.field.not_in(UNREAD),
         cases.c.subject.in_(
             sa.select(sa.literal("invoice:") + postings.c.invoice_id).where(postings.c.contract_id == OF)
         ),
@@ -52,7 +63,7 @@ REVERSALS = (
     .where(postings.c.contract_id == OF, postings.c.customer_id == sa.bindparam("by"), postings.c.kind == "reversal")
     .order_by(postings.c.seq)
 )
-ASKED_BY = sa.select(dunnings.c.next_attempt_at, dunnings.c.attempts).where(dunnings.c.amendment_id == OF)
+ASKED_BY = sa.select(dunnings).where(dunnings.c.amendment_id == OF)
 NOT_ASKED_FOR = "what is owed does not ask for it any more"
 """How the reason begins for which an end is given up that a dunning has asked for: it may ask for another one."""
 NO_INVOICES = msgspec.json.encode(())
@@ -88,20 +99,22 @@ def is_suspended(engine: sa.Engine, contract_id: str, customer_id: str) -> bool:
 
 
 class Asked(NamedTuple):
-    """What a dunning says of the end of a contract that was asked for under our name: whether it asks for it still, and
-    whether what is owed is to be checked first: a look is due, or the last one has failed."""
+    """What a dunning says of the end of a contract that was asked for under our name: whether it asks for it still,
+    whether what is owed is to be checked first (a look is due, or the last one has failed), and what was owed then."""
 
     still: bool
     look_is_due: bool
+    invoices: tuple[OpenInvoice, ...] = ()
 
 
 def asks_for(engine: sa.Engine, amendment_id: str, now: datetime) -> Asked:
     """Return what a dunning says of an amendment, at `now` (UTC)."""
     with engine.connect() as connection:
         row = connection.execute(ASKED_BY, {"of": amendment_id}).one_or_none()
-    at = row.next_attempt_at if row else None
-    is_due = at is not None and at <= now.isoformat()
-    return Asked(row is not None, is_due or (row is not None and row.attempts > 0))
+    if row is None:
+        return Asked(False, False)
+    is_due = row.next_attempt_at is not None and row.next_attempt_at <= now.isoformat()
+    return Asked(True, is_due or row.attempts > 0, invoices_of(row))
 
 
 class OneDunning(OneRow[DunningState], table=dunnings, check=check_dunning, events=DUNNING_EVENTS):
@@ -201,11 +214,17 @@ class Dunnings:
         with self._engine.connect() as connection:
             return connection.execute(ROW, {"of": dunning_id}).one_or_none() is not None
 
+    def is_left(self, dunning_id: str) -> bool:
+        """Return whether somebody has said that nothing follows from what is owed: not of a debt that came later."""
+        with self._engine.connect() as connection:
+            return connection.execute(LEFT, {"of": dunning_id}).first() is not None
+
     def is_disputed(self, contract_id: str) -> bool:
         """Return whether a payment of a contract is disputed: the bank has not decided, whatever support has done about
-        its case, or that case is open still."""
+        its case, or that case is open still. One that could not be read for `HOLDS_UNREAD` holds nothing any more."""
         with self._engine.connect() as connection:
-            return connection.execute(DISPUTED, {"of": contract_id}).first() is not None
+            of = {"of": contract_id, "unread": (self._clock() - HOLDS_UNREAD).isoformat()}
+            return connection.execute(DISPUTED, of).first() is not None
 
     def reversals(self, contract_id: str, customer_id: str) -> Sequence[sa.Row[Any]]:
         """Return the postings of money that went back to a customer, of the invoices of a contract."""

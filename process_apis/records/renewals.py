@@ -29,7 +29,7 @@ from process_apis.records.database import (
     renewals,
     writing,
 )
-from process_apis.records.disputes import UNDECIDED_OF
+from process_apis.records.disputes import HOLDING, HOLDS_UNREAD
 from process_apis.records.one_row import OneRow
 from process_apis.records.published import publish
 
@@ -181,9 +181,10 @@ class Renewals:
 
     def open_dispute(self, contract_id: str) -> str:
         """Return the id of a dispute of a payment of a contract about which the bank has not decided, whatever support
-        has done about its case; empty for none."""
+        has done about its case; empty for none. One that could not be read for `HOLDS_UNREAD` counts no more."""
+        of = {"of": contract_id, "unread": (self._clock() - HOLDS_UNREAD).isoformat()}
         with self._engine.connect() as connection:
-            return connection.scalar(UNDECIDED_OF.limit(1), {"of": contract_id}) or ""
+            return connection.scalar(HOLDING.limit(1), of) or ""
 
     def open_deal(self, contract_id: str) -> str:
         """Return the CRM's id of a won deal that is to change a contract and has not become an amendment, empty for

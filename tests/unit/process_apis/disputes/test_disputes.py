@@ -27,6 +27,7 @@ from canonical.process_events import PREFIX
 from policies.problems import ProblemError
 from process_apis.disputes.workflow import LOOK_AGAIN
 from process_apis.records.database import events
+from process_apis.records.disputes import HOLDS_UNREAD
 from tests.support.answering_layer import answering
 from tests.support.dispute_bench import FEE, SHOWN, UNTIL, Bank, DisputeBench
 from tests.support.process_context import SOMEBODY, TestClock, context_over
@@ -345,6 +346,24 @@ def test_a_dispute_that_fails_one_look_asks_support_again_once_it_is_read(bench:
     found = bench.look()
     assert (found.state, found.doing, bench.bank.done) == ("answered", None, ["answer du_1"])
     assert ["was answered" in each.reason for each in bench.cases("open")] == [True]
+
+
+@pytest.mark.parametrize("fault", [(422, "platform-rejected"), (503, "platform-unavailable")])
+def test_support_is_asked_again_when_nothing_waits_for_a_dispute_any_more_that_cannot_be_read(
+    bench: DisputeBench, fault: tuple[int, str]
+) -> None:
+    bench.bank.open()
+    bench.reported()
+    for case in bench.cases("open"):
+        bench.context.cases.close(case, "skipped")
+    bench.bank.fault = fault
+    for _ in range(HOLDS_UNREAD.days + 2):
+        days_pass(bench)
+        bench.look()
+        for case in bench.cases("open"):
+            bench.context.cases.close(case, "skipped")
+    said = [each for each in bench.cases() if f"for {HOLDS_UNREAD.days} days" in each.reason]
+    assert [each.actions for each in said] == [("retry", "skip")]
 
 
 @pytest.mark.parametrize("until", [UNTIL, None])

@@ -28,7 +28,7 @@ from process_apis.amendments.contract import timeline
 from process_apis.dunning.workflow import LOOK_AGAIN
 from process_apis.records.amendments import OURS
 from process_apis.records.database import orders
-from process_apis.records.disputes import Disputes
+from process_apis.records.disputes import HOLDS_UNREAD, Disputes
 from process_apis.records.dunnings import NOT_ASKED_FOR
 from process_apis.records.renewals import Renewals
 from tests.support.amendment_bench import BUYER, OTHER, is_customer
@@ -216,6 +216,25 @@ def test_nothing_follows_while_the_bank_decides_whatever_support_has_done_about_
     assert renewals.open_dispute(made.bench.contract_id) == ""
 
 
+def test_a_dispute_that_cannot_be_read_holds_what_follows_for_a_bounded_time(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    about = {"contract_id": made.bench.contract_id, "customer_id": BUYER.id, "legal_entity": "DE01"}
+    made.context.postings.expect("invoice", "stripe", "in_0", "cor_1", made.context.stalled_at(), **about)
+    disputes, renewals = Disputes(made.context.database, made.clock), Renewals(made.context.database, made.clock)
+    disputes.expect("du_1", made.event(PAYMENT_REVERSED, "du_1", invoice="in_0"), "cor_1")
+    finding = Finding("du_1", "it cannot be read")
+    made.context.cases.open("payment_disputed", "invoice:in_0", finding, ("skip",), correlation_id="cor_1")
+    row = disputes.find("du_1")
+    assert row
+    disputes.postpone(row, made.clock() + DAY, 1, "it cannot be read")
+
+    assert made.later(HOLDS_UNREAD.days - 1).suspended is False
+    assert renewals.open_dispute(made.bench.contract_id) == "du_1"
+    assert made.later(2).suspended
+    assert renewals.open_dispute(made.bench.contract_id) == ""
+
+
 @pytest.mark.parametrize(("kind", "state"), [(CREDIT_NOTE_ISSUED, "paid"), (INVOICE_CANCELLED, "void")])
 def test_a_credit_note_or_a_void_invoice_settles_a_debt(dunning: Make, kind: str, state: str) -> None:
     made = dunning(CANCEL)
@@ -330,6 +349,59 @@ def test_an_end_is_not_carried_out_before_what_is_owed_was_looked_at(dunning: Ma
     assert made.look().state == "recovered"
     made.later(1)
     assert (made.bench.of(asked.id).state, made.contract().is_over) == ("given_up", False)
+
+
+def queue_looks(made: DunningBench) -> None:
+    """Let the looks that are due wait in the partition of the contract, behind its amendments."""
+    for row in made.runs.agenda.due(10):
+        made.runs.agenda.claim(row)
+
+
+@pytest.mark.parametrize("state", ["checking", "applying"])
+@pytest.mark.parametrize("what", ["paid", "less", "on its way", "disputed"])
+def test_an_end_looks_at_billing_again_when_a_look_is_only_queued(dunning: Make, state: Any, what: str) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    asked = asked_for(made)
+    (case,) = made.bench.cases(asked.id)
+    made.bench.act(case, "approve")
+    with made.bench.records.at(asked.id) as one:
+        one.advance(state, next_attempt_at=made.clock())
+    match what:
+        case "paid":
+            pay(made)
+        case "less":
+            made.owe(cents=10_000)
+            made.report(CREDIT_NOTE_ISSUED, "cn_1")
+        case "on its way":
+            made.owe(is_overdue=False, in_collection=True)
+            made.report(COLLECTION_CHANGED, made.bench.contract_id, state="active")
+        case _:
+            disputes = Disputes(made.context.database, made.clock)
+            disputes.expect("du_1", made.event(PAYMENT_REVERSED, "du_1", invoice="in_0"), "cor_1")
+    queue_looks(made)
+    made.look_at_amendments()
+    waiting = made.bench.of(asked.id)
+    assert (waiting.state, waiting.blocked_reason) == (state, "a look at what is owed")
+    assert not made.contract().is_over
+    made.look()
+    made.later(1)
+    assert made.contract().is_over is (what == "less")
+
+
+def test_an_end_that_billing_has_already_is_completed_though_it_is_paid_since(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    asked = asked_for(made)
+    (case,) = made.bench.cases(asked.id)
+    made.bench.act(case, "approve")
+    with made.bench.records.at(asked.id) as one:
+        one.advance("applying", next_attempt_at=made.clock())
+    made.everybody.end("in_1", "paid")
+    made.everybody.is_over = True
+    queue_looks(made)
+    made.look_at_amendments()
+    assert made.contract().is_over
 
 
 def test_an_end_on_its_way_to_billing_is_refused_once_the_debt_is_paid(dunning: Make) -> None:
@@ -589,6 +661,34 @@ def test_what_the_former_customer_owes_suspends_nothing_of_who_has_the_contract_
     assert state_of_contract(made) == "active"
     pay(made)
     assert made.look().state == "recovered"
+
+
+def test_what_nothing_is_to_follow_stays_so_when_the_contract_comes_back_from_another_customer(dunning: Make) -> None:
+    made = dunning(CANCEL)
+    made.fail()
+    assert made.decide("end").state == "kept"
+    moves(made, OTHER.id)
+    assert made.found().state == "ended"
+    moves(made, BUYER.id)
+    found = made.later(60)
+    assert (found.state, found.suspended, found.amendment_id) == ("kept", False, "")
+
+    pay(made)
+    assert made.look().state == "recovered"
+    made.fail("in_2")
+    assert made.later(15).state == "suspended"
+
+
+def moves(made: DunningBench, customer_id: str) -> None:
+    """Let the contract be of another customer from now on, who may have had it before."""
+    order = made.context.orders.get(made.bench.order_id)
+    assert order.plan
+    contract = msgspec.structs.replace(order.plan.contract, customer_id=customer_id)
+    plan = msgspec.structs.replace(order.plan, contract=contract)
+    with made.context.database.begin() as connection:
+        changed = {"plan": msgspec.json.encode(plan), "customer_id": customer_id}
+        connection.execute(orders.update().where(orders.c.id == order.id).values(changed))
+    made.later(1)
 
 
 def test_a_contract_that_comes_back_to_who_still_owes_for_it_is_past_due_again(dunning: Make) -> None:
