@@ -23,6 +23,10 @@ WINS, LOSES = "winning_evidence", "losing_evidence"
 """What the test mode decides by (Stripe, Testing: Evidence)."""
 
 
+LOOK, MAKE, POST = '"=","txn_', '"description":"txn_', "account.move.post"
+"""What is asked of the ERP to book a fee: whether it is booked, to make its move, and to post that."""
+
+
 def disputed(sold: Sold) -> str:
     """Return the dispute of the first invoice, once the bank has opened it."""
     disputes: Any = sold.stripe.disputes
@@ -145,3 +149,50 @@ def test_an_inquiry_becomes_a_dispute_and_is_lost(environment: Environment) -> N
     assert [each.state for each in lost.history if not each.asked][:3] == ["reported", "inquired", "open"]
     agrees_with_the_balance(environment, sold, lost)
     assert sold.open_cases() == []
+
+
+def test_a_kill_at_each_step_of_a_fee_books_it_once(environment: Environment) -> None:
+    sold = Sold(environment, "Disputed Killed")
+    card = sold.stripe.payment_methods.attach("pm_card_createDispute", {"customer": sold.customer}).id
+    invoice = sold.invoice_more(10000, pay=False)
+    sold.booked(3)
+
+    environment.fault("billing", kind="late", matching="/v1/disputes/", milliseconds=1500)
+    slowed(environment, LOOK, MAKE, POST, POST)  # the money that the bank has withdrawn is posted, too
+    sold.stripe.invoices.pay(invoice, {"payment_method": card})
+    killed_at_each(environment, "billing", 1)
+    killed_at_each(environment, "erp", 4)
+    opened = in_state(environment, sold, "open")
+    sold.booked(6)
+    is_booked_once(environment, sold, opened)
+    assert sold.open_cases() == ["payment_disputed"]
+
+    slowed(environment, LOOK, MAKE, POST)
+    assert act(environment, opened.id, "answer", explanation=WINS).status_code == 200
+    killed_at_each(environment, "erp", 3)
+    won = in_state(environment, sold, "won")
+    sold.booked(8)
+    is_booked_once(environment, sold, won)
+    assert (sold.open_cases(), [each.amount for each in won.fees]) == ([], [FEE, -FEE])
+    sold.agrees(0)
+
+
+def slowed(environment: Environment, *steps: str) -> None:
+    """Let the ERP do each of some steps, and answer late, once."""
+    for step in steps:
+        environment.fault("erp", kind="late", matching=step, milliseconds=1500)
+
+
+def killed_at_each(environment: Environment, platform: Any, steps: int) -> None:
+    """Kill the process layer, and start it again, while a platform is at each of so many steps."""
+    for left in reversed(range(steps)):
+        wait_until(lambda left=left: environment.faults_left(platform) <= left, 60, f"all steps but {left}")
+        environment.kill("process")
+        environment.start("process")
+
+
+def is_booked_once(environment: Environment, sold: Sold, found: DisputeRecord) -> None:
+    agrees_with_the_balance(environment, sold, found)
+    for fee in found.fees:
+        (move,) = environment.in_erp("account.move", ("description", "=", fee.id))
+        assert move.state == "posted"
