@@ -8,7 +8,10 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from canonical.billing import Contract
+from canonical.corrections import CorrectionSummary
 from canonical.deals import PlacedLine, PricedLine
+from canonical.disputes import DisputeSummary
+from canonical.dunning import Dunning
 from canonical.ids import Instant, Key
 from canonical.money import CurrencyCode, Money, exponent
 from canonical.parties import Customer
@@ -150,12 +153,16 @@ class PostingStatus(msgspec.Struct, frozen=True):
 
 
 class CustomerOverview(msgspec.Struct, frozen=True):
-    """A customer with its orders, its postings and the number of its open cases."""
+    """A customer with its orders, its postings and the number of its open cases. What is missing of the rest is not
+    there, or not for who asks."""
 
     customer: Customer
     orders: tuple[OrderSummary, ...]
     postings: tuple[PostingStatus, ...]
     open_cases: int
+    corrections: tuple[CorrectionSummary, ...] = ()
+    disputes: tuple[DisputeSummary, ...] = ()
+    dunnings: tuple[Dunning, ...] = ()
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):

@@ -33,6 +33,7 @@ from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.case_actions import CaseActions
+from process_apis.customer_overview import overview
 from process_apis.events.dispatch import Dispatcher
 from process_apis.records import customers, visibility
 from process_apis.runtime.context import WorkflowContext
@@ -216,14 +217,12 @@ def list_customers(
 def get_customer_overview(
     context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], customer_id: CanonicalId
 ) -> CustomerOverview:
-    """Return the customer, its newest orders and postings, and how many cases are open."""
+    """Return the customer, its newest orders and postings, and how many cases are open; and what was disputed,
+    corrected and owed, as far as the caller's scopes allow."""
     customer = customers.visible(context.database, customer_id, principal)
     if customer is None:
         raise ProblemError(MISSING, f"There is no customer {customer_id}.")
-    orders = context.orders.page(principal, (), customer_id, None, 25).items
-    postings = context.postings.page(principal, None, None, None, customer_id, None, 25).items
-    overview = CustomerOverview(customer, orders, postings, context.cases.count_open(customer_id))
-    return visibility.overview_for(principal, overview)
+    return overview(context, customer, principal)
 
 
 OWN = (

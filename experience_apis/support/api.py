@@ -105,7 +105,8 @@ async def act_on_case(
 async def get_customer(
     process: NamedDependency[Process], principal: NamedDependency[Principal], customer_id: CanonicalId
 ) -> Response[bytes]:
-    """Return the customer, its newest orders and postings, and how many cases are open."""
+    """Return the customer, its newest orders, postings, corrections, disputes and dunnings, and how many cases are
+    open."""
     return await process.get(principal, f"customers/{customer_id}", {})
 
 

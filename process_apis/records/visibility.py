@@ -6,6 +6,8 @@ what it is called on our platforms, or who placed an order.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from msgspec.structs import replace
 
@@ -72,4 +74,5 @@ def overview_for(principal: Principal, of: CustomerOverview) -> CustomerOverview
     if not principal.partner:
         return of
     postings = tuple(posting_for(principal, each) for each in of.postings)
-    return replace(of, customer=customer_for(principal, of.customer), postings=postings, open_cases=0)
+    ours: dict[str, Any] = {"open_cases": 0, "corrections": (), "disputes": (), "dunnings": ()}
+    return replace(of, customer=customer_for(principal, of.customer), postings=postings, **ours)

@@ -479,6 +479,24 @@ DUN, RETRIED = f"dun_{CON[4:]}", datetime(2026, 11, 4, 12, tzinfo=UTC)
 OVERDUE = OpenInvoice(
     PAYMENT.invoice_id, "F3A1-0001", PAYMENT.amount, NOON, True, 1, RETRIED, reason="insufficient funds"
 )
+DEBT = Dunning(
+    DUN,
+    "past_due",
+    CON,
+    ORD,
+    CUS,
+    "DE01",
+    OVERDUE.due,
+    suspended=False,
+    found_at=NOON,
+    updated_at=NOON,
+    correlation_id=COR,
+    since=NOON,
+    blocked_reason="billing tries again on 2026-11-04 12:00 UTC; the service is suspended on 2026-11-15",
+    invoices=(OVERDUE,),
+    next_attempt_at=RETRIED,
+    history=(DunningEntry("past_due", NOON, OVERDUE.due),),
+)
 MRG = f"mrg_{CUS[4:]}"
 MERGE = CustomerMergeSummary(
     id=MRG,
@@ -695,7 +713,7 @@ SAMPLES: dict[Any, Any] = {
         CaseAction("retry", "the number is corrected"),
         Approval("approve", "paid on time for years"),
         Cancellation("the customer does not want to wait"),
-        CustomerOverview(CUSTOMER, (SUMMARY,), (POSTING,), 0),
+        CustomerOverview(CUSTOMER, (SUMMARY,), (POSTING,), 1, (CORRECTED,), (DISPUTE,), (DEBT,)),
         ASKED,
         REQUEST,
         AGREED,
@@ -762,24 +780,7 @@ SAMPLES: dict[Any, Any] = {
         InvoiceEnd(PAYMENT.invoice_id, "DE01", CRC),
         Refund(REVERSAL.id, CRC, PAYMENT.invoice_id, PAYMENT.id, Money(11900, "EUR"), "pending"),
         OpenInvoices((OVERDUE,)),
-        Dunning(
-            DUN,
-            "past_due",
-            CON,
-            ORD,
-            CUS,
-            "DE01",
-            OVERDUE.due,
-            suspended=False,
-            found_at=NOON,
-            updated_at=NOON,
-            correlation_id=COR,
-            since=NOON,
-            blocked_reason="billing tries again on 2026-11-04 12:00 UTC; the service is suspended on 2026-11-15",
-            invoices=(OVERDUE,),
-            next_attempt_at=RETRIED,
-            history=(DunningEntry("past_due", NOON, OVERDUE.due),),
-        ),
+        DEBT,
         DunningAction("postpone", "the customer pays by bank transfer this week", date(2026, 11, 20)),
         UsageRecord("call-2026-11-01-0001", CON, "api_calls", NOON, "12.5"),
         UsageOfPeriod(
