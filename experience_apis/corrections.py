@@ -99,7 +99,8 @@ def handlers(channel: str, ask: HTTPRouteHandler) -> list[HTTPRouteHandler]:
     async def withdraw_correction(
         process: NamedDependency[Process], principal: NamedDependency[Principal], correction_id: CanonicalId
     ) -> Response[bytes]:
-        """Give up a correction that waits for an approval or for people. One that billing has is refused."""
+        """Give up a correction that waits for an approval or for people: one's own, or any for who decides on them. One
+        that billing has is refused."""
         return await process.post(principal, f"corrections/{correction_id}/withdrawal", None)
 
     return [preview_correction, ask, list_corrections, get_correction, withdraw_correction]

@@ -123,7 +123,8 @@ def routes(runs: CorrectionRuns) -> tuple[HTTPRouteHandler, ...]:
         sync_to_thread=True,
     )
     def withdraw_correction(principal: NamedDependency[Principal], correction_id: CanonicalId) -> Correction:
-        """Give up a correction that waits for an approval or for people. One that billing has is refused."""
+        """Give up a correction that waits for an approval or for people: one's own, or any for who decides on them. One
+        that billing has is refused."""
         return runs.withdraw(correction_id, principal)
 
     return (

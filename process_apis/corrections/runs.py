@@ -23,12 +23,13 @@ from canonical.states import CorrectionState, IllegalTransition
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import CORRECTION_REFUSED
 from policies.identity.authentication import Principal
-from policies.problems import MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
+from policies.problems import FORBIDDEN, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.corrections.preview import preview
 from process_apis.corrections.request import does_not_add_up, fits_with, worked_out
 from process_apis.corrections.workflow import KINDS, Correcting, digest
 from process_apis.records.corrections import Corrections, Wanted, correction_id, preview_of, request_of
 from process_apis.records.database import corrections as corrections_table
+from process_apis.records.erased import subject_name
 from process_apis.runtime.agenda import Agenda
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
@@ -36,6 +37,8 @@ from process_apis.runtime.engine import Engine, Work
 
 PREVIEW = "preview"
 """The key in the place of that of a correction which is not asked for yet."""
+DECIDES = "approvals:grant"
+"""The scope of who decides on what others have asked for."""
 WITHDRAWN: tuple[CorrectionState, ...] = ("requested", "checking", "awaiting_approval", "on_hold")
 """Where a correction can be given up: billing has nothing of it."""
 
@@ -130,8 +133,12 @@ class CorrectionRuns:
 
     def withdraw(self, key: str, principal: Principal) -> Correction:
         """Give up a correction of which billing has nothing yet. The same again changes nothing. Raises `ProblemError`:
-        404 when there is none for this caller, 409 for one that is carried out."""
+        404 when there is none for this caller, 403 for one of somebody else, unless the caller may decide on it, 409
+        for one that is carried out."""
         self.find(key, principal)
+        asked_by = subject_name(self.records.row(key).requested_by)
+        if subject_name(principal.subject) != asked_by and DECIDES not in principal.scopes:
+            raise ProblemError(FORBIDDEN, "Somebody else has asked for it: they withdraw it, or finance decides on it.")
         why = f"withdrawn by {principal.subject}"
         with self.records.at(key) as one:
             state = one.row.state

@@ -167,6 +167,19 @@ def test_an_invoice_of_somebody_else_looks_like_none(paid: Corrected) -> None:
     assert paid.of(asked.id).state == "requested"
 
 
+def test_what_somebody_has_asked_for_is_withdrawn_by_nobody_else_who_does_not_decide_on_it(paid: Corrected) -> None:
+    colleague = msgspec.structs.replace(CLERK, subject="colleague@example.com")
+    lead = msgspec.structs.replace(colleague, scopes=CLERK.scopes | {"approvals:grant"})
+    asked = [paid.ask(key, kind="refund", amount=euros(SEAT), proposed=True).id for key in ("one", "two")]
+
+    with pytest.raises(ProblemError) as refusal:
+        paid.runs.withdraw(asked[0], colleague)
+    assert (refusal.value.problem.status, paid.of(asked[0]).state) == (403, "requested")
+
+    same = msgspec.structs.replace(CLERK, subject="Clerk@Example.com")
+    assert [paid.runs.withdraw(asked[0], same).state, paid.runs.withdraw(asked[1], lead).state] == ["given_up"] * 2
+
+
 @pytest.mark.parametrize(
     ("price", "step"), [(Money(1_000, "JPY"), 1), (Money(10_000, "EUR"), 1), (Money(10_000, "KWD"), 10)]
 )
