@@ -30,9 +30,16 @@ class ChangeFeeds:
     # ---- events
 
     def record_refused(self, event: Event, correlation_id: str) -> None:
-        finding = Finding(event.data.get("field", "record"), event.data.get("reason", "it cannot be read"), "crm")
-        given = {"crm": event.instance, "record": event.data.get("record", "")}
-        self._open(event.subject, finding, given, correlation_id)
+        domain = event.source.partition("/")[0]
+        reason = event.data.get("reason", "it cannot be read")
+        given = {domain: event.instance, "record": event.data.get("record", "")}
+        actions: tuple[Action, ...] = ("retry", "skip")
+        if domain != "crm":  # an event of billing cannot be read again: people look at what it is about
+            reason = f"the event {event.subject} ({given['record']}) was not taken: {reason}"
+            actions = ("skip",)
+        self._open(
+            event.subject, Finding(event.data.get("field", "record"), reason, domain), given, correlation_id, actions
+        )
 
     def deal_read(self, event: Event, _: str) -> None:
         self._resolve(event.subject, "a later state of it was read")
@@ -99,8 +106,14 @@ class ChangeFeeds:
         for customer_id in set(known.values()):
             customers.expect_change(context.database, customer_id, case.correlation_id, context.clock())
 
-    def _open(self, record: str, finding: Finding, given: dict[str, str], correlation_id: str) -> None:
-        actions: tuple[Action, ...] = ("retry", "skip")
+    def _open(
+        self,
+        record: str,
+        finding: Finding,
+        given: dict[str, str],
+        correlation_id: str,
+        actions: tuple[Action, ...] = ("retry", "skip"),
+    ) -> None:
         self._context.cases.open(
             "record_not_read", record, finding, actions, correlation_id=correlation_id, given=given
         )

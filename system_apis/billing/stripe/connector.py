@@ -103,7 +103,7 @@ class Stripe:
         self._corrections = Corrections(self._client, self.invoice, self._read_note)
         self._arrears = Arrears(self._client, context.clock)
         self._metering = Metering(self._client)
-        self._feed = EventFeed(self._client, context.position, context.clock, context.new_id)
+        self._feed = EventFeed(self._client, context.position, self._source, context.clock, context.new_id)
 
     # ---- customers
 

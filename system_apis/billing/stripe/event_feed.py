@@ -8,16 +8,17 @@ while nobody listened for longer, and what was taken after the backup that the p
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from canonical.events import Event
+from canonical.events import RECORD_REFUSED, Event
+from canonical.faults import Misconfigured, NotFound, Rejected, Unavailable
 from canonical.ids import Clock, NewId
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import webhooks
 from system_apis.billing.stripe.client import Row, StripeClient, at
-from system_apis.billing.stripe.webhooks import StripeEvent
+from system_apis.billing.stripe.webhooks import LAST_SECOND, StripeEvent
 from system_apis.feed import Look
 from system_apis.feed_position import FeedPosition
 from system_apis.intake import Intake
@@ -35,8 +36,10 @@ MOST = 10_000
 class EventFeed:
     """Read the events of one account from where the last look ended."""
 
-    def __init__(self, client: StripeClient, position: FeedPosition, clock: Clock, new_id: NewId) -> None:
+    def __init__(self, client: StripeClient, position: FeedPosition, source: str, clock: Clock, new_id: NewId) -> None:
+        """`source` is that of the events."""
         self._client = client
+        self._source = source
         self._stored = position
         self._clock = clock
         self._new_id = new_id
@@ -58,32 +61,71 @@ class EventFeed:
             del self._seen[next(iter(self._seen))]
 
     async def look(self, intake: Intake, canonical: Callable[[StripeEvent], Awaitable[Reported | None]]) -> Look:
-        """Offer what happened since the last look, the oldest first. When anything fails the position stays, and the
-        next look begins there again."""
+        """Offer what happened since the last look, the oldest first. When a platform or the process layer is away the
+        position stays, and the next look begins there again. An event that cannot be read is offered as that, and the
+        others are taken."""
         if self._position is None:
             await self.begin()
         begun = self._now()
-        for event in await self._events(self._position):
-            if event.id in self._seen:
-                continue
-            reported = await canonical(event)
-            if reported is not None:
-                await intake.offer(reported.event, reported.correlation_id or self._new_id("cor"))
-            self._seen[event.id] = event.created
+        for row in await self._events(self._position):
+            key = row.get("id")
+            if not isinstance(key, str):
+                raise Unavailable("billing", "it answered with an event that has no id")
+            if key not in self._seen:
+                await self._take(key, row, intake, canonical)
+                self._seen[key] = _created(row)
         self._seen = {each: created for each, created in self._seen.items() if created >= begun}
         await self._stored.write(str(begun))
         self._position = begun
         return Look(PACE)
 
-    async def _events(self, since: int | None) -> list[StripeEvent]:
+    async def _take(
+        self, key: str, row: Row, intake: Intake, canonical: Callable[[StripeEvent], Awaitable[Reported | None]]
+    ) -> None:
+        """Offer an event, or that it cannot be read: else it would keep back all that come after it, for ever."""
+        try:
+            reported = await _read(row, canonical)
+            if reported is not None:
+                await intake.offer(reported.event, reported.correlation_id or self._new_id("cor"))
+        except Misconfigured:
+            raise  # that is about us, and not about the event
+        except (Rejected, NotFound) as fault:
+            await self._refuse(key, row, fault.field or "event", fault.reason, intake)
+
+    async def _refuse(self, key: str, row: Row, field: str, reason: str, intake: Intake) -> None:
+        event = Event(
+            id=f"refused:{key}",
+            source=self._source,
+            type=RECORD_REFUSED,
+            subject=key,
+            time=datetime.fromtimestamp(_created(row), UTC),
+            data={"record": str(row.get("type")), "field": field, "reason": reason},
+        )
+        await intake.offer(event, self._new_id("cor"))
+
+    async def _events(self, since: int | None) -> list[Row]:
         """Return the events of our types, the oldest first, in as many lists as they need."""
         rows: list[Row] = []
         types = list(webhooks.TYPES)
         for start in range(0, len(types), MOST_TYPES):
             asked = types[start : start + MOST_TYPES]
             rows += reversed(await self._client.listed(at("events"), created={"gte": since}, types=asked))
-        found = [msgspec.convert(row, StripeEvent) for row in rows]
-        return sorted(found, key=lambda each: each.created)
+        return sorted(rows, key=_created)
 
     def _now(self) -> int:
         return int((self._clock() - OVERLAP).timestamp())
+
+
+async def _read(row: Row, canonical: Callable[[StripeEvent], Awaitable[Reported | None]]) -> Reported | None:
+    """Return the canonical event of one of Stripe's. Raises `Rejected` for one that is not as Stripe documents it."""
+    try:
+        return await canonical(msgspec.convert(row, StripeEvent))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
+        raise Rejected("billing", f"it is not as Stripe documents it: {what}", field="event") from error
+
+
+def _created(row: Row) -> int:
+    """Return when an event was created, in seconds since 1970; 0 for one that does not say so."""
+    created = row.get("created")
+    return created if isinstance(created, int) and 0 <= created <= LAST_SECOND else 0

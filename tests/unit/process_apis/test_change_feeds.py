@@ -61,6 +61,9 @@ class Feeds:
         event = Event(
             id=event_id, source="crm/salesforce", type=kind, subject=subject, time=self.context.clock(), data=data
         )
+        self.take_event(event)
+
+    def take_event(self, event: Event) -> None:
         self._dispatcher.take(event, "cor_1")
 
     def refuse(self, record: str, subject: str) -> Case:
@@ -97,6 +100,24 @@ def test_a_record_that_cannot_be_read_is_one_case_of_the_platform_team(feeds: Fe
         "1.5",
     )
     assert case.actions == ("retry", "skip")
+
+
+def test_an_event_of_billing_that_cannot_be_read_is_a_case_with_its_id(feeds: Feeds) -> None:
+    about = {"record": "invoice.paid", "field": "event", "reason": "no data"}
+    event = Event(
+        id="refused:evt_1",
+        source="billing/stripe",
+        type=RECORD_REFUSED,
+        subject="evt_1",
+        time=feeds.context.clock(),
+        data=about,
+    )
+    feeds.take_event(event)
+
+    (case,) = feeds.open_cases()
+    assert (case.kind, case.team, case.subject, case.actions) == ("record_not_read", "platform", "evt_1", ("skip",))
+    assert case.reason == "the event evt_1 (invoice.paid) was not taken: no data"
+    assert case.input == {"billing": "stripe", "record": "invoice.paid"}
 
 
 def test_a_later_state_of_the_deal_closes_its_case_and_no_other(feeds: Feeds) -> None:
