@@ -292,8 +292,20 @@ def _check_refund(payment_id: str, amount: Money, found: Correctable) -> None:
         raise ProblemError(PAYMENT_DISPUTED, f"{payment_id} is disputed.")
     most = min(part.refundable, found.kept, key=lambda each: each.amount)  # what was credited has gone back already
     if not 0 < amount.amount <= most.amount:
-        detail = f"{most} of {payment_id} can be refunded, and {amount} is asked for."
+        detail = f"{most} of {payment_id} can be refunded, and {amount} is asked for.{_gone_elsewhere(found)}"
         raise ProblemError(REFUND_TOO_LARGE, detail, (FieldError("$.amount", f"at most {most}"),))
+
+
+def _gone_elsewhere(found: Correctable) -> str:
+    """Return why less may go back than billing has left of what was paid. What is in a customer's balance is taken off
+    later invoices, and pays for nothing else (Stripe, Payments: Customer balance, credit balances)."""
+    more = total((each.refundable for each in found.payments), found.kept.currency) - found.kept
+    if more.amount <= 0:
+        return ""
+    return (
+        f" {more} of it was credited into the customer's balance or settled outside, and billing pays nothing out of"
+        " the balance: the next invoices use it up; or void the credit note in billing, and ask for one with a refund."
+    )
 
 
 def _check_back(amount: Money, found: Correctable, path: str) -> None:

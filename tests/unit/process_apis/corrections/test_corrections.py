@@ -424,8 +424,10 @@ def test_what_was_credited_into_the_balance_is_not_refunded_as_well(paid: Correc
         asked = paid.run(asked.id)
     assert (asked.state, paid.made) == ("carried_out", (1, 0))
     agree(paid)
-    with pytest.raises(ProblemError, match=r"238\.00 EUR of .* can be refunded"):
+    with pytest.raises(ProblemError, match=r"238\.00 EUR of .* can be refunded") as refusal:
         paid.ask("too-much", kind="refund", amount=euros(2 * SEAT + 1))
+    assert "238.00 EUR of it was credited into the customer's balance" in str(refusal.value)
+    assert "void the credit note in billing" in str(refusal.value)
     assert paid.preview(kind="refund").paid_back == Money(2 * SEAT, "EUR")
 
 
