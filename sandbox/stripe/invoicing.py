@@ -9,7 +9,7 @@ from typing import Any
 
 from sandbox.stripe import currencies
 from sandbox.stripe.account import Account
-from sandbox.stripe.balances import Balances
+from sandbox.stripe.balances import Balances, due_of, shown
 from sandbox.stripe.discounts import Discounts, net
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
@@ -145,8 +145,7 @@ class Invoicing:
             "total_excluding_tax": before_tax,
             "total_taxes": list(by_rate.values()),
             "total": total,
-            "amount_due": total,
-            "amount_remaining": total - invoice["amount_paid"],
+            **shown(invoice, total, invoice["starting_balance"]),
         }
 
     # ---- transitions (Billing: Status transitions and finalization)
@@ -167,13 +166,11 @@ class Invoicing:
         invoice = self.counted(invoice)
         if invoice["automatic_tax"]["enabled"]:
             invoice = self._with_tax(invoice, by_itself=by_itself)
-        owed = invoice["total"] + customer["balance"]
-        carried = owed < 0 or currencies.too_small(owed, invoice["currency"])
-        due = 0 if carried else owed
+        due, left = due_of(invoice["total"], customer["balance"], invoice["currency"])
         currencies.chargeable(due, invoice["currency"])
         invoice |= self._numbered(customer, invoice) | {
             "starting_balance": customer["balance"],
-            "ending_balance": owed if carried else 0,
+            "ending_balance": left,
             "amount_due": due,
             "amount_remaining": due,
             "next_payment_attempt": now if due and invoice["collection_method"] == "charge_automatically" else None,
@@ -289,7 +286,8 @@ class Invoicing:
         (Pause payment collection)."""
         customer = self.account.get("customer", draft["customer"], "customer")
         invoice = self._with_tax(draft, by_itself=True) if draft["automatic_tax"]["enabled"] else draft
-        unused = {"starting_balance": customer["balance"], "ending_balance": customer["balance"]}
+        unused = {f"{name}_balance": customer["balance"] for name in ("starting", "ending")}
+        unused["amount_due"] = invoice["total"]
         final = invoice | self._numbered(customer, invoice) | unused
         self.account.save(final, "invoice.finalized")
         return self._ended(final | {"amount_remaining": 0}, "void", "voided_at", "invoice.voided")

@@ -53,6 +53,14 @@ class Sold:
 
     def invoice_more(self, *amounts: int, pay: bool = True) -> str:
         """Invoice more of the contract at once, in minor units, and return the invoice's id."""
+        made = self.draft_more(*amounts)
+        self.stripe.invoices.finalize_invoice(made)
+        if pay:
+            self.stripe.invoices.pay(made)
+        return made
+
+    def draft_more(self, *amounts: int) -> str:
+        """Return the id of a draft of an invoice over more of the contract, in minor units."""
         (line,) = self.stripe.invoices.line_items.list(self.invoice).data
         of_contract = {"customer": self.customer, "subscription": line.parent.subscription_item_details.subscription}
         rates = [each.tax_rate_details.tax_rate for each in line.taxes]
@@ -60,11 +68,7 @@ class Sold:
             price = {"currency": self.currency.lower(), "product": line.pricing.price_details.product}
             once = {"price": self.stripe.prices.create(price | {"unit_amount": amount}).id}
             self.stripe.invoice_items.create({**of_contract, "pricing": once, "quantity": 1, "tax_rates": rates})
-        made = self.stripe.invoices.create({**of_contract, "pending_invoice_items_behavior": "include"}).id
-        self.stripe.invoices.finalize_invoice(made)
-        if pay:
-            self.stripe.invoices.pay(made)
-        return str(made)
+        return str(self.stripe.invoices.create({**of_contract, "pending_invoice_items_behavior": "include"}).id)
 
     def intent(self) -> str:
         """Return the payment of the first invoice."""

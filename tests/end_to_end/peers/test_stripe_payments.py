@@ -94,6 +94,26 @@ def test_a_credit_of_the_customer_is_used_before_its_payment_method(api: stripe.
     assert booked(api, customer)[1:] == [("applied_to_invoice", 500, -200), ("applied_to_invoice", 200, 0)]
 
 
+def test_a_draft_shows_what_is_to_be_paid_after_the_present_balance_and_uses_none_of_it(
+    api: stripe.StripeClient,
+) -> None:
+    customer = buyer(api)
+    draft = api.v1.invoices.create({"customer": customer}).id
+
+    def shown() -> tuple[int, int, int, int | None]:
+        found = api.v1.invoices.retrieve(draft)
+        return found.total, found.starting_balance, found.amount_due, api.v1.customers.retrieve(customer).balance
+
+    api.v1.customers.balance_transactions.create(customer, {"amount": -2_000, "currency": "eur"})
+    api.v1.invoice_items.create({"customer": customer, "amount": 10_000, "currency": "eur", "invoice": draft})
+    assert shown() == (10_000, -2_000, 8_000, -2_000)
+    api.v1.customers.balance_transactions.create(customer, {"amount": -9_000, "currency": "eur"})
+    assert shown() == (10_000, -11_000, 0, -11_000)
+    api.v1.customers.balance_transactions.create(customer, {"amount": 11_500, "currency": "eur"})
+    assert shown() == (10_000, 500, 10_500, 500)
+    assert api.v1.invoices.finalize_invoice(draft).amount_due == 10_500
+
+
 def test_a_balance_that_is_set_is_a_transaction_as_well(api: stripe.StripeClient) -> None:
     customer = buyer(api, balance=-100)
 

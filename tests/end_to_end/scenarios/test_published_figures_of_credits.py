@@ -33,6 +33,24 @@ def test_a_credit_on_the_account_is_taken_off_a_later_charge(environment: Enviro
     sold.agrees(8000)
 
 
+def test_a_draft_shows_what_is_left_to_pay_after_a_credit_and_is_charged_that(environment: Environment) -> None:
+    """Kill Bill, Subscription guide: invoice examples (draft invoice with credit: 100, credit 20, charged 80), by
+    Stripe's API reference: Invoice, `starting_balance` and `amount_due`."""
+    sold = Sold(environment, "Kill Bill Draft", lines=of(200), **UNTAXED)
+    sold.credit(credit_amount=2000)
+    sold.booked(3)
+
+    draft = sold.draft_more(10000)
+    shown = sold.stripe.invoices.retrieve(draft)
+    assert (shown.status, shown.total, shown.starting_balance, shown.amount_due) == ("draft", 10000, -2000, 8000)
+    sold.agrees(-2000)  # a draft uses nothing
+
+    sold.stripe.invoices.finalize_invoice(draft)
+    assert sold.stripe.invoices.pay(draft).amount_paid == 8000
+    sold.booked(5)
+    sold.agrees(0)
+
+
 def test_an_unpaid_line_that_is_adjusted_is_owed_less(environment: Environment) -> None:
     """Kill Bill, Subscription guide: invoice examples (unpaid 100, a line adjusted by 10: charged 90, balance 90)."""
     sold = Sold(environment, "Kill Bill Unpaid", payment_method=None, postings=1, lines=of(100), **UNTAXED)
