@@ -111,6 +111,8 @@ def create_app(
         yield gauge("engine_heartbeat_age_seconds", "Since this process has last shown that it lives.", (), age)
 
     gate.metrics.find(of_engine)
+    for find in (find for each in capabilities for find in each.measures):
+        gate.metrics.find(find)
     agendas = {due.agenda.name: due.agenda for each in capabilities for due in each.due}
     work = WorkInDatabase(context.database, agendas, context.clock)
     answers = Answers("database", "system")

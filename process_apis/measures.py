@@ -19,11 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.ids import Clock, Instant
 from canonical.orders import PostingEntry, PostingState
-from canonical.states import OrderState
+from canonical.states import OrderState, WebhookState
 from policies.chain.exposition import Asked
 from policies.observe.metrics import Values, gauge
 from process_apis.records.cases import OUTAGE
-from process_apis.records.database import OPEN, cases, orders, postings
+from process_apis.records.database import OPEN, cases, orders, postings, webhook_deliveries, webhooks
 from process_apis.records.waiting import TABLES
 from process_apis.runtime.agenda import Agenda
 from process_apis.runtime.queues import ENQUEUED, PENDING, workflows
@@ -33,6 +33,7 @@ RECENT = 10.0
 LONGEST = sa.text("SET LOCAL statement_timeout = '5s'")
 """No query of these is worth more of the database's time."""
 ORDER_STATES: tuple[OrderState, ...] = get_args(OrderState)
+WEBHOOK_STATES: tuple[WebhookState, ...] = get_args(WebhookState)
 POSTING_STATES = tuple(product(get_args(PostingEntry), get_args(PostingState)))
 ORDERS = sa.select(*(sa.func.count().filter(orders.c.state == each) for each in ORDER_STATES))
 POSTINGS = sa.select(
@@ -44,6 +45,11 @@ CASES = (
     .where(OPEN)
     .group_by(cases.c.team, cases.c.kind)
 )
+WEBHOOKS = sa.select(webhooks.c.state, sa.func.count()).group_by(webhooks.c.state)
+DELIVERIES = sa.select(sa.func.count(), sa.func.min(webhook_deliveries.c.created_at)).where(
+    webhook_deliveries.c.next_attempt_at.is_not(None)
+)
+"""Those that are pending: no other has a next attempt."""
 DOCUMENTS = sa.select(cases.c.seq, cases.c.document).where(cases.c.seq.in_(sa.bindparam("oldest", expanding=True)))
 
 
@@ -98,6 +104,7 @@ class WorkInDatabase:
         yield gauge("postings", "Postings by what they are of and their state.", ("kind", "state"), found)
         yield from self._due(connection, now)
         yield from _waiting(connection, now)
+        yield from _webhooks(connection, now)
         yield from _cases(connection, now)
         yield from self._at_work(connection, now)
 
@@ -137,6 +144,17 @@ def _waiting(connection: sa.Connection, now: datetime) -> Iterator[Metric]:
     yield gauge("waiting_oldest_age_seconds", "For how long the oldest of it has waited.", by, ages)
     says = "What it is worth as far as that is known, in minor units of the currency."
     yield gauge("waiting_minor_units", says, ("of", "currency"), money)
+
+
+def _webhooks(connection: sa.Connection, now: datetime) -> Iterator[Metric]:
+    """Yield the webhooks of partners, and what waits to be sent to them."""
+    found: Values = dict.fromkeys(((state,) for state in WEBHOOK_STATES), 0.0)
+    found |= {(state,): count for state, count in connection.execute(WEBHOOKS)}
+    yield gauge("webhooks", "Webhooks of partners by their state.", ("state",), found)
+    count, oldest = connection.execute(DELIVERIES).one()
+    yield gauge("webhook_deliveries_waiting", "Events that are to be sent to webhooks.", (), {(): count})
+    says = "For how long the oldest of them has been there."
+    yield gauge("webhook_deliveries_oldest_age_seconds", says, (), {(): _age(now, oldest)})
 
 
 def _cases(connection: sa.Connection, now: datetime) -> Iterator[Metric]:

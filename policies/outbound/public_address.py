@@ -13,6 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from errno import EAGAIN
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import msgspec
@@ -31,6 +32,8 @@ MOST_ADDRESSES = 32
 """Addresses that a name may have. One with more is none that anybody runs a server under."""
 MOST_NAMES = 128
 """Names that are looked up, or wait for that, at once."""
+MOST_NAMES_OF_ONE = 4
+"""Names of them that are looked up for one who asks."""
 RESOLVING = 5.0
 """Seconds that looking up a name may take."""
 URL = re.compile(
@@ -196,6 +199,8 @@ async def checked(wanted: WebAddress, allowed: OutboundAddresses, resolve: Resol
     try:
         async with asyncio.timeout(RESOLVING):
             addresses = await resolve(wanted.host)
+    except BlockingIOError as error:
+        raise AddressRefused("too many names are being looked up: ask again in a minute") from error
     except (OSError, UnicodeError) as error:  # a time-out is an OSError, too
         raise _not_found(wanted) from error
     return check(wanted, addresses, allowed)
@@ -212,22 +217,32 @@ class NameLookup:
 
     A look-up that has begun cannot be ended: one that nobody answers has a thread for half a minute. So there is one of
     a name at a time, which all who ask wait for, and one that has not begun when the last of them goes is not made.
+    One who has names looked up that nobody answers has few threads by that, and the others theirs.
     """
 
-    def __init__(self, threads: int = 32, most: int = MOST_NAMES) -> None:
-        """`most` names are looked up, or wait for that, at once."""
+    def __init__(self, threads: int = 32, most: int = MOST_NAMES, most_of_one: int = MOST_NAMES_OF_ONE) -> None:
+        """`most` names are looked up, or wait for that, at once, and `most_of_one` of them for one who is named."""
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
         self._most = most
+        self._most_of_one = most_of_one
         self._asked: dict[str, _LookUp] = {}
 
     async def __call__(self, name: str) -> list[str]:
-        """Return the addresses of a name. Raises as `socket.getaddrinfo` does, and `OSError` when too many are asked
-        for."""
+        """Return the addresses of a name. Raises as `socket.getaddrinfo` does, and `BlockingIOError` when too many are
+        asked for."""
+        return await self._look_up(name, "")
+
+    def of(self, who: str) -> Resolve:
+        """Return what looks names up for one of those who ask, as far as `most_of_one` goes."""
+        return partial(self._look_up, who=who)
+
+    async def _look_up(self, name: str, who: str) -> list[str]:
         asked = self._asked.get(name)
         if asked is None:
-            if len(self._asked) >= self._most:
-                raise OSError(EAGAIN, "too many names are looked up")
-            asked = self._asked[name] = _LookUp(self._threads.submit(_addresses, name))
+            of_one = sum(each.who == who for each in self._asked.values()) if who else 0
+            if len(self._asked) >= self._most or of_one >= self._most_of_one:
+                raise BlockingIOError(EAGAIN, "too many names are looked up")
+            asked = self._asked[name] = _LookUp(self._threads.submit(_addresses, name), who)
             asked.answer.add_done_callback(lambda _: self._forget(name, asked))
         asked.waiting += 1
         try:
@@ -243,10 +258,11 @@ class NameLookup:
 
 
 class _LookUp:
-    """The look-up of one name, and how many wait for it."""
+    """The look-up of one name, who asked for it first, and how many wait for it."""
 
-    def __init__(self, work: Future[list[str]]) -> None:
+    def __init__(self, work: Future[list[str]], who: str) -> None:
         self.work = work
+        self.who = who
         self.answer = asyncio.wrap_future(work)
         self.waiting = 0
 

@@ -75,16 +75,18 @@ class WebhookSender:
         returns seconds and never goes back. An exchange takes `seconds` at the most."""
         self._allowed = allowed
         self._resolve = resolve or NameLookup()
-        self._resolve_to_check = resolve or NameLookup()
-        """In threads of its own: who names slow names by the hundred holds up no delivery."""
+        self._resolve_for: Callable[[str], Resolve] = (lambda _: resolve) if resolve else NameLookup().of
+        """Checks in threads of its own, few for each partner: who names slow names by the hundred holds up no delivery,
+        and nobody else's webhooks."""
         self._tls = tls
         self._clock = clock
         self._seconds = seconds
 
-    async def check(self, url: str) -> str:
-        """Return a URL in its one form, after a look at where it leads now. Raises `AddressRefused`."""
+    async def check(self, url: str, who: str) -> str:
+        """Return a URL in its one form, after a look at where it leads now, for the partner who names it. Raises
+        `AddressRefused`."""
         wanted = parse(url)
-        await checked(wanted, self._allowed, self._resolve_to_check)
+        await checked(wanted, self._allowed, self._resolve_for(who))
         return wanted.url
 
     async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> WebhookResult:

@@ -12,6 +12,7 @@ from litestar.types import ControllerRouterHandler
 from canonical.cases import Action, Case, CaseKind
 from canonical.events import Event
 from policies.background import Job
+from policies.observe.metrics import Find
 from process_apis.runtime.agenda import Due
 
 Reaction = Callable[[Event, str], None]
@@ -61,8 +62,8 @@ class Capability(msgspec.Struct, frozen=True):
     """One thing that the process layer does for the business.
 
     `due` is work that waits for its time in a table. `periodic_jobs` are done at each poll, and `background` are jobs
-    beside it, for as long as the layer runs. `is_made` says for a type of events whether the record is there that such
-    an event makes: without it an event that was taken is done.
+    beside it, for as long as the layer runs. `measures` are what each process measures of it. `is_made` says for a type
+    of events whether the record is there that such an event makes: without it an event that was taken is done.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Capability(msgspec.Struct, frozen=True):
     due: Sequence[Due] = ()
     periodic_jobs: Sequence[Callable[[], None]] = ()
     background: Sequence[Job] = ()
+    measures: Sequence[Find] = ()
     cases: CaseOwner | None = None
     routes: Sequence[ControllerRouterHandler] = ()
 

@@ -32,6 +32,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
     return Capability(
         "webhooks",
         background=[delivering.deliver],
+        measures=[delivering.measures],
         cases=CaseOwner(frozenset({KIND}), partial(act, records)),
         routes=[*routes(context, records, secrets), *delivery_routes(records, deliveries, delivering)],
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 import structlog
+from prometheus_client.core import Metric
 from sqlalchemy.exc import SQLAlchemyError
 
 from canonical.cases import CaseKind, Finding
@@ -26,6 +28,7 @@ from canonical.webhooks import WebhookTestResult
 from policies.background import note_rest
 from policies.business.events import EVENTS
 from policies.identity.webhook_signature import signed_headers
+from policies.observe.metrics import counter
 from policies.outbound.webhook_sender import WebhookResult
 from policies.store.documents import why_away
 from process_apis.records import webhook_deliveries as log
@@ -72,6 +75,13 @@ class Delivering:
         self._places = Places()
         self._freed = asyncio.Event()
         """Whether a place was left for which something may wait."""
+        self._attempts: Counter[tuple[str, ...]] = Counter()
+        """How many attempts of this process have ended, by partner and how."""
+
+    def measures(self) -> Iterator[Metric]:
+        """Yield what this process has sent."""
+        says = "Attempts to send an event to a webhook, by its partner and how they have ended."
+        yield counter("webhook_attempts", says, ("client", "result"), dict(self._attempts))
 
     async def deliver(self) -> None:
         """Send what is due, for as long as the layer runs."""
@@ -146,6 +156,7 @@ class Delivering:
             if signed is not None:
                 url, headers = signed
                 result = await self._context.webhooks.sender.send(url, row.body, headers)
+                self._attempts[claimed.client, "delivered" if result.is_delivered else "failed"] += 1
                 await asyncio.to_thread(self.settle, claimed, result)
         except SQLAlchemyError as error:
             logger.warning("a delivery is sent again later", delivery=row.id, reason=type(error).__name__)

@@ -57,7 +57,7 @@ def routes(context: WorkflowContext, records: Webhooks, secrets: WebhookSecrets)
         """Make a webhook, and show its secret, this once. The same `key` again is the same webhook."""
         _require_partner(principal)
         wrong = await asyncio.to_thread(lambda: list(_wrong(context, principal, data.events, data.customer_ids)))
-        wanted = msgspec.structs.replace(data, url=await _checked(context, data.url, wrong))
+        wanted = msgspec.structs.replace(data, url=await _checked(context, principal, data.url, wrong))
         row = await asyncio.to_thread(records.create, wanted, principal, correlation.current())
         return await asyncio.to_thread(_with_secret, records, secrets, row)
 
@@ -100,7 +100,7 @@ def routes(context: WorkflowContext, records: Webhooks, secrets: WebhookSecrets)
         await asyncio.to_thread(records.row, webhook_id, principal)
         wanted_customers = data.customer_ids or ()
         wrong = await asyncio.to_thread(lambda: list(_wrong(context, principal, data.events or (), wanted_customers)))
-        url = await _checked(context, data.url, wrong)
+        url = await _checked(context, principal, data.url, wrong)
         wanted = msgspec.structs.replace(data, url=url or None)
         return await asyncio.to_thread(_changed, context, records, webhook_id, wanted, principal)
 
@@ -230,13 +230,13 @@ def _require_partner(principal: Principal) -> None:
         raise ProblemError(FORBIDDEN, "Webhooks are made and changed by their partners alone.")
 
 
-async def _checked(context: WorkflowContext, url: str | None, wrong: list[FieldError]) -> str:
+async def _checked(context: WorkflowContext, principal: Principal, url: str | None, wrong: list[FieldError]) -> str:
     """Return a URL in its one form, empty for none. Raises `ProblemError` (422) for one that is not called, and for all
     else that is wrong."""
     checked = ""
     if url is not None:
         try:
-            checked = await context.webhooks.sender.check(url)
+            checked = await context.webhooks.sender.check(url, principal.partner)
         except AddressRefused as refused:
             wrong = [*wrong, FieldError("$.url", str(refused))]
     if wrong:

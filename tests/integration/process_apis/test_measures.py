@@ -17,7 +17,7 @@ from canonical.money import Money
 from canonical.orders import PostingKind
 from process_apis.incidents import Incidents
 from process_apis.measures import WorkInDatabase
-from process_apis.records.database import open_database, orders, postings
+from process_apis.records.database import open_database, orders, postings, webhooks
 from process_apis.runtime.agenda import Agenda
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
@@ -25,6 +25,7 @@ from tests.integration.process_apis.test_incidents import waiting_order, waiting
 from tests.support.partition_worker import JOBS, job
 from tests.support.platforms import wait_until
 from tests.support.process_context import LINES, TestClock, accepted_order, context_over
+from tests.support.webhook_bench import NORD, WebhookBench, partner_server
 
 FINDING = Finding("lines", "it is wrong")
 Values = dict[str, dict[tuple[str, ...], float]]
@@ -105,6 +106,30 @@ def test_what_is_there_is_counted_by_state_and_by_how_long_it_waits(
     }
     assert (found["cases_open"]["deal_invalid", "sales"], found["incidents_open"][()]) == (2, 1)
     assert found["cases_oldest_age_seconds"]["deal_invalid", "sales"] == 60
+
+
+def test_webhooks_and_what_was_and_is_to_be_sent_to_them_are_counted(shared: WorkflowContext, clock: TestClock) -> None:
+    with partner_server() as server:
+        bench = WebhookBench(shared, clock, server)
+        bench.webhook()
+        stopped = bench.webhook("/stopped", "b", events=("order.held.v1",))
+        with shared.database.begin() as connection:
+            connection.execute(webhooks.update().where(webhooks.c.id == stopped.id).values(state="stopped"))
+        bench.happen()
+        clock.move(30)
+        found = read(shared)
+        assert found["webhooks"] == {("active",): 1, ("disabled",): 0, ("stopped",): 1}
+        waits = found["webhook_deliveries_waiting"][()], found["webhook_deliveries_oldest_age_seconds"][()]
+        assert waits == (1, 30)
+
+        server.statuses = [500]
+        bench.deliver()
+        assert read(shared)["webhook_deliveries_waiting"] == {(): 1}
+        clock.move(3600)
+        bench.deliver()
+        assert read(shared)["webhook_deliveries_waiting"] == {(): 0}
+        sent = shown(list(bench.delivering.measures()))
+        assert sent["webhook_attempts"] == {(NORD, "failed"): 1, (NORD, "delivered"): 1}
 
 
 def test_workflows_that_wait_for_their_turn_are_counted(shared: WorkflowContext, engine: Engine) -> None:

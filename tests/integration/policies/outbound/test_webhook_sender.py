@@ -163,7 +163,7 @@ def test_a_name_that_leads_elsewhere_at_the_delivery_is_not_called() -> None:
     async def act() -> tuple[str, WebhookResult, list[bytes]]:
         async with listening(answering()) as (port, got):
             sender = WebhookSender(OutboundAddresses(ports=frozenset({port})), rebound)
-            url = await sender.check(f"https://hooks.example.com:{port}/")
+            url = await sender.check(f"https://hooks.example.com:{port}/", "nord")
             return url, await sender.send(url, BODY, {}), got
 
     url, found, got = asyncio.run(act())

@@ -257,6 +257,24 @@ def test_so_many_names_are_looked_up_at_once_and_no_more(names: Names) -> None:
     asyncio.run(act())
 
 
+def test_who_names_slow_names_has_few_of_them_looked_up_and_keeps_nobody_else_waiting(names: Names) -> None:
+    look_up = NameLookup(threads=3, most_of_one=2)
+    nord, sued = look_up.of("nord"), look_up.of("sued")
+
+    async def act() -> None:
+        slow = [asyncio.ensure_future(nord(f"slow{each}.example.com")) for each in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(AddressRefused, match="ask again in a minute"):
+            await checked(parse("https://slow2.example.com/"), NOWHERE_ELSE, nord)
+        assert await sued("hooks.example.com") == [PUBLIC]
+        names.may_go_on.set()
+        await asyncio.wait(slow)
+        assert await nord("hooks.example.com") == [PUBLIC]
+
+    asyncio.run(act())
+    assert "slow2.example.com." not in names.asked
+
+
 def test_a_name_that_is_not_there_is_refused_as_one_that_is_internal() -> None:
     async def internal(_: str) -> list[str]:
         return ["10.0.0.1"]
