@@ -10,24 +10,23 @@ import sqlalchemy as sa
 
 from canonical.cases import Action, Case
 from canonical.corrections import (
-    Correctable,
     Correction,
     CorrectionPreview,
     CorrectionRequest,
-    CreditOrder,
     NewCorrection,
 )
 from canonical.faults import Rejected
-from canonical.money import Money
 from canonical.states import CorrectionState, IllegalTransition
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import CORRECTION_REFUSED
 from policies.identity.authentication import Principal
 from policies.problems import FORBIDDEN, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
+from policies.problems import MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
+from process_apis.corrections.asking import ask, worth_of
 from process_apis.corrections.preview import preview
-from process_apis.corrections.request import does_not_add_up, fits_with, worked_out
+from process_apis.corrections.request import fits_with, worked_out
 from process_apis.corrections.workflow import KINDS, Correcting, digest
-from process_apis.records.corrections import Corrections, Wanted, correction_id, preview_of, request_of
+from process_apis.records.corrections import Corrections, correction_id, preview_of, request_of
 from process_apis.records.database import corrections as corrections_table
 from process_apis.records.erased import subject_name
 from process_apis.runtime.agenda import Agenda
@@ -66,19 +65,11 @@ class CorrectionRuns:
         404 for an invoice that is not there for this caller, 409 and 422 for what it does not allow, and for a key that
         is another correction's."""
         invoice = self._invoice(invoice_id, principal)
-        known = self.records.known(correction_id(invoice_id, wanted.key))
-        if known is not None:
-            return self._same(known, wanted)
-        self._context.residency.check(invoice.legal_entity)
-        found = self._context.platforms.correctable(invoice.billing, invoice_id)
-        order, amount = worked_out(correction_id(invoice_id, wanted.key), wanted, found)
-        amount = self._worth(invoice.billing, order, amount, found)
-        row, is_new = self.records.receive(
+        row, is_new = ask(
+            self._context,
+            self.records,
             invoice,
             wanted,
-            order,
-            amount,
-            fits_with(order, wanted.kind, amount, found),
             proposed=proposed,
             requested_by=principal.subject,
             correlation_id=correlation_id,
@@ -100,22 +91,13 @@ class CorrectionRuns:
             raise ProblemError(MISSING, f"There is no invoice {invoice_id}.")
         return found
 
-    def _worth(self, billing: str, order: Wanted, amount: Money, found: Correctable) -> Money:
-        """Return what a correction is worth by billing itself. Raises `ProblemError` (422) for what it refuses."""
-        if not isinstance(order, CreditOrder):
-            return amount
-        try:
-            return self._context.platforms.preview_credit_note(billing, order).total
-        except Rejected as refused:
-            raise does_not_add_up(order, found, refused.reason) from refused
-
     def preview(self, invoice_id: str, wanted: CorrectionRequest, principal: Principal) -> CorrectionPreview:
         """Return what every platform would make of a correction, and write nothing. Raises `ProblemError` as `request`
         does, and for what a platform refuses."""
         context, invoice = self._context, self._invoice(invoice_id, principal)
         found = context.platforms.correctable(invoice.billing, invoice_id)
         order, amount = worked_out(correction_id(invoice_id, PREVIEW), wanted, found)
-        self._worth(invoice.billing, order, amount, found)
+        worth_of(context, invoice.billing, order, amount, found)
         fits_with(order, wanted.kind, amount, found)(self.records.reserved(invoice_id))
         try:
             proposed = "corrections:request" not in principal.scopes
