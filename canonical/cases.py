@@ -40,6 +40,8 @@ CaseKind = Literal[
     "service_suspended",
     "usage_not_billed",
     "usage_after_handover",
+    "usage_correction_proposed",
+    "usage_correction_refused",
     "customer_not_followed",
     "customer_tax_changed",
     "deal_changed",

@@ -36,6 +36,7 @@ Prefix = Literal[
     "mrg",
     "whk",
     "dlv",
+    "ucr",
     "usg",
 ]
 KEY = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,119}\Z"

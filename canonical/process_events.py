@@ -19,6 +19,7 @@ from canonical.states import (
     OrderState,
     RenewalState,
     State,
+    UsageCorrectionState,
     UsagePeriodState,
 )
 
@@ -97,6 +98,15 @@ _CORRECTION: dict[CorrectionState, str] = {
     "given_up": "withdrawn",
 }
 _USAGE: dict[UsagePeriodState, str] = {"handed_over": "reported", "blocked": "blocked", "by_hand": "withdrawn"}
+_USAGE_CORRECTION: dict[UsageCorrectionState, str] = {
+    "proposed": "proposed",
+    "approved": "approved",
+    "carried_out": "applied",
+    "on_hold": "held",
+    "rejected": "rejected",
+    "by_hand": "withdrawn",
+    "gone": "gone",
+}
 _DISPUTE: dict[DisputeState, str] = {
     "inquired": "inquired",
     "open": "opened",
@@ -116,6 +126,7 @@ CUSTOMER_MERGE_EVENTS = _types("customer_merge", _CUSTOMER_MERGE)
 DRIFT_EVENTS = _types("drift", _DRIFT)
 CORRECTION_EVENTS = _types("correction", _CORRECTION)
 USAGE_EVENTS = _types("usage", _USAGE)
+USAGE_CORRECTION_EVENTS = _types("usage_correction", _USAGE_CORRECTION)
 DISPUTE_EVENTS = _types("dispute", _DISPUTE)
 INVOICE_POSTED = PREFIX + "invoice.posted.v1"
 INVOICE_CREDITED = PREFIX + "invoice.credited.v1"
@@ -143,6 +154,7 @@ PROCESS_EVENTS: dict[str, str] = {
             CUSTOMER_MERGE_EVENTS,
             CORRECTION_EVENTS,
             USAGE_EVENTS,
+            USAGE_CORRECTION_EVENTS,
             DISPUTE_EVENTS,
         )
         for state, event_type in events.items()

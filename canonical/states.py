@@ -266,6 +266,29 @@ USAGE_PERIOD_TRANSITIONS: dict[UsagePeriodState, frozenset[UsagePeriodState]] = 
     "by_hand": frozenset(),
 }
 
+UsageCorrectionState = Literal["found", "proposed", "approved", "carried_out", "on_hold", "rejected", "by_hand", "gone"]
+USAGE_CORRECTION_MEANING: dict[UsageCorrectionState, str] = {
+    "found": "the records come to something else than what is charged, and billing is to say what that is worth",
+    "proposed": "somebody who has not sent the records decides",
+    "approved": "billing is to credit or to charge the difference",
+    "carried_out": "billing has credited the difference, or charges it with the next invoice",
+    "on_hold": "billing refuses it: a person corrects that, or settles it by hand",
+    "rejected": "the difference stays as it is",
+    "by_hand": "people have credited or charged the difference",
+    "gone": "the records come to what is charged again",
+}
+"""What a state of a usage correction means, for those who read of it in a contract."""
+USAGE_CORRECTION_TRANSITIONS: dict[UsageCorrectionState, frozenset[UsageCorrectionState]] = {
+    "found": frozenset({"proposed", "on_hold", "gone"}),
+    "proposed": frozenset({"found", "approved", "rejected", "gone"}),
+    "approved": frozenset({"carried_out", "on_hold"}),
+    "carried_out": frozenset(),
+    "on_hold": frozenset({"found", "approved", "by_hand", "gone"}),
+    "rejected": frozenset(),
+    "by_hand": frozenset(),
+    "gone": frozenset(),
+}
+
 BilledDisputeState = Literal["inquired", "open", "answered", "won", "lost", "closed"]
 """What a dispute may be for billing."""
 DisputeState = Literal["reported", BilledDisputeState]
@@ -357,6 +380,11 @@ def check_delivery(present: DeliveryState, wanted: DeliveryState) -> None:
 def check_usage_period(present: UsagePeriodState, wanted: UsagePeriodState) -> None:
     """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
     _check("a period of usage", USAGE_PERIOD_TRANSITIONS, present, wanted)
+
+
+def check_usage_correction(present: UsageCorrectionState, wanted: UsageCorrectionState) -> None:
+    """Raise `IllegalTransition` unless the table allows `present → wanted` or both are the same."""
+    _check("a usage correction", USAGE_CORRECTION_TRANSITIONS, present, wanted)
 
 
 def check_dispute(present: DisputeState, wanted: DisputeState) -> None:

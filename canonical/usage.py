@@ -14,6 +14,7 @@ import msgspec
 
 from canonical.billing import Contract
 from canonical.ids import Instant, Key
+from canonical.money import Money
 
 Aggregation = Literal["sum", "max", "last", "unique", "weighted"]
 """How the records of a period become one quantity: added up, the largest, the latest, how many different values, or
@@ -29,6 +30,8 @@ QUANTITY = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,6}))?")
 MOST_NAMED = 100
 """So many broken lines are named in one answer."""
 MICROSECONDS = 1_000_000
+CorrectionOfPeriod = Literal["open", "carried_out", "rejected", "by_hand"]
+"""What became of the difference between what was charged of a period and what its records come to."""
 
 
 class UsageRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -105,7 +108,9 @@ class MeterReading(msgspec.Struct, frozen=True):
     records: int
     """How many records count."""
     billed: Decimal | None = None
-    """What billing has of the period; null while it has nothing yet."""
+    """What billing has charged of the period by now, corrections included; null while it has nothing yet."""
+    correction: CorrectionOfPeriod | None = None
+    """What became of the difference last, where records came after that; null where there was none."""
 
 
 class ContractUsage(msgspec.Struct, frozen=True):
@@ -138,6 +143,37 @@ class UsageOfPeriod(msgspec.Struct, frozen=True):
     """The first moment after it."""
     quantity: Decimal
     """What was used, as a decimal number of at most six digits after the point."""
+
+
+class UsageOrder(msgspec.Struct, frozen=True):
+    """How much more of a period is to be charged than billing has charged of it; below nothing, how much less.
+
+    `id` is our id of what asks for it. `attempt` counts how often it was asked for: people have it tried again after a
+    refusal.
+    """
+
+    id: Key
+    """Our id of what asks for it, of at most 100 characters."""
+    period: UsageOfPeriod
+    """The period, with the quantity that was handed over."""
+    more: Decimal
+    """How much more than was charged, as a decimal number of at most six digits after the point."""
+    attempt: int = 1
+    """How often it was asked for."""
+
+
+class UsageCharge(msgspec.Struct, frozen=True):
+    """Where billing has charged a period, and what it would charge for more of it; or what it does. What is less is
+    credited of the line."""
+
+    invoice_id: str = ""
+    """The invoice of the period; empty while it is not issued, and of what is charged more."""
+    line: str = ""
+    """Billing's id of the line."""
+    net: Money | None = None
+    """What billing would charge for what is more, before tax; null for less, and while the invoice is not issued."""
+    reference: str = ""
+    """Billing's id of what charges it; empty before."""
 
 
 class Level(msgspec.Struct, frozen=True):

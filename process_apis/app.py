@@ -38,6 +38,7 @@ from process_apis import (
     mass_change,
     renewals,
     usage,
+    usage_corrections,
     webhooks,
 )
 from process_apis.case_actions import CaseActions
@@ -57,6 +58,7 @@ CAPABILITIES = (
     mass_change.capability,
     renewals.capability,
     usage.capability,
+    usage_corrections.capability,
     accounting.capability,
     dunning.capability,
     collection.capability,

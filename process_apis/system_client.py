@@ -48,7 +48,7 @@ from canonical.parties import (
     Product,
 )
 from canonical.products import CatalogueProduct, OwnedProducts, PriceChange, ProductBatch, ProductMatch, ProductMatches
-from canonical.usage import UsageOfPeriod
+from canonical.usage import UsageCharge, UsageOfPeriod, UsageOrder
 from policies.catalogue.model import Domain
 from policies.outbound.layer_client import LayerClient
 from policies.outbound.paths import path_of
@@ -215,6 +215,12 @@ class Platforms:
 
     def put_usage(self, usage: UsageOfPeriod) -> None:
         self._client.call("PUT", f"/billing/v1/usage/{_key(usage.id)}", UsageOfPeriod, usage)
+
+    def price_usage(self, order: UsageOrder) -> UsageCharge:
+        return self._client.call("POST", f"/billing/v1/usage/{_key(order.id)}/price", UsageCharge, order)
+
+    def charge_usage(self, order: UsageOrder) -> UsageCharge:
+        return self._client.call("PUT", f"/billing/v1/usage/{_key(order.id)}/charge", UsageCharge, order)
 
     def preview_change(self, change: ContractChange) -> BillingPreview:
         path = f"/billing/v1/contracts/{_key(change.contract.id)}/change/preview"

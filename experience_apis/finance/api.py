@@ -17,6 +17,7 @@ from canonical.customer_merges import CustomerMerge, CustomerMergeSummary
 from canonical.orders import Page, PostingEntry, PostingState, PostingStatus
 from canonical.states import CustomerMergeState
 from experience_apis import corrections, disputes, dunnings
+from experience_apis.finance import usage_corrections
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
@@ -143,6 +144,7 @@ routers = versioned(
         *corrections.handlers("finance", request_correction),
         list_customer_merges,
         get_customer_merge,
+        *usage_corrections.HANDLERS,
         *disputes.handlers("finance"),
         *dunnings.handlers("finance"),
     ],

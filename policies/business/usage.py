@@ -37,6 +37,14 @@ NOT_LINES = problem_type(
     "Records are read while they come, line by line, so a body of another type is not read at all. Nothing was done.",
 )
 
+USAGE_CORRECTION_CHANGED = problem_type(
+    "usage-correction-changed",
+    409,
+    "More records came since it was read",
+    "Read the usage correction again: it has the quantity and the amount of now, under another `revision`.",
+    "A decision counts for what was seen. The records of the period come to another quantity by now. Nothing was done.",
+)
+
 
 class Meter(Fact, frozen=True):
     """What is charged by use: of the product `sku`, in `unit`s, of which the records of a period become one quantity

@@ -162,6 +162,11 @@ class Corrections:
         with self._engine.connect() as connection:
             return connection.execute(query, {"of": invoice_id}).one_or_none()
 
+    def posted(self, invoice_id: str) -> sa.Row[Any] | None:
+        """Return the posting of an invoice; None for one that accounting has not heard of."""
+        with self._engine.connect() as connection:
+            return connection.execute(INVOICE, {"of": invoice_id}).one_or_none()
+
     def visible(self, correction_id: str, principal: Principal) -> Correction | None:
         """Return None when there is no such correction, or none that the caller may see."""
         query = ROW.where(visibility.visible(corrections, principal))

@@ -70,6 +70,12 @@ OLDEST = (
     .order_by(usage_records.c.at)
     .limit(sa.bindparam("most"))
 )
+NOT_WHOLE = (
+    usage_periods.update()
+    .where(usage_periods.c.source == sa.bindparam("of_source"), usage_periods.c.starts_at <= sa.bindparam("last"))
+    .values(is_whole=False)
+)
+"""What is left of the records of these periods says nothing of what was used in them any more."""
 NEXT_SOURCE = sa.select(sa.func.min(usage_sources.c.seq)).where(usage_sources.c.seq > SOURCE)
 
 
@@ -213,6 +219,8 @@ def remove(connection: sa.Connection, source: int, before: int, most: int) -> in
     until = since if latest is None else latest
     found = connection.execute(OLDEST, {"source": source, "until": until, "most": most}).all()
     ids = [row.id for row in found]
+    if found:
+        connection.execute(NOT_WHOLE, {"of_source": source, "last": found[-1].at // MICROSECONDS})
     for table in (usage_voids, usage_records):
         if ids:
             connection.execute(table.delete().where(table.c.source == source, table.c.id.in_(ids)))

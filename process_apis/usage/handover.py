@@ -17,30 +17,23 @@ from dbos import DBOS, DBOSConfiguredInstance
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected
 from canonical.states import IllegalTransition
-from canonical.usage import MICROSECONDS, Aggregation, UsageOfPeriod, unscaled
+from canonical.usage import UsageOfPeriod
 from policies.business.usage import METERS
 from policies.context.correlation import correlated
-from process_apis.amendments.contract import RunningContract, of_former, running
-from process_apis.records.amendments import Amendments
+from process_apis.amendments.contract import of_former
 from process_apis.records.database import usage_periods as usage_periods_table
-from process_apis.records.database import writing
-from process_apis.records.usage import UsageRecords, level_before
-from process_apis.records.usage_periods import SETTLES, OneUsagePeriod, UsagePeriod, UsagePeriods
+from process_apis.records.usage import UsageRecords
+from process_apis.records.usage_periods import SETTLES, OneUsagePeriod, UsagePeriods
 from process_apis.runtime.agenda import Agenda, retry
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
 from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome
-from process_apis.usage.contracts import MeteredContract, metered
+from process_apis.usage.contracts import metered
+from process_apis.usage.late import LATE, QUANTITY, TWICE, LateUsage, contract_of, go_on, open_case, summed
 
 NOT_BILLED: CaseKind = "usage_not_billed"
-LATE: CaseKind = "usage_after_handover"
-QUANTITY, TWICE = "quantity", "charged"
-"""What a case after a handover is about: other records came, or people have charged it as well."""
-SETTLED, BY_NOW = "settled", "by_now"
-"""What the input of such a case calls the quantity that is charged, and what the records come to. Once it is closed,
-that is settled."""
 OVER = ("handed_over", "by_hand")
 """The states of a period that nobody has to see to any more."""
 
@@ -54,7 +47,7 @@ class UsageHandover(DBOSConfiguredInstance):
         self._context = context
         self._records = records
         self._periods = periods
-        self._running = partial(_contract_of, context)
+        self._running = partial(contract_of, context)
 
     @DBOS.workflow(name="UsageHandover.run")
     def run(self, period_id: str) -> Outcome:
@@ -120,18 +113,7 @@ class UsageHandover(DBOSConfiguredInstance):
     def _put(self, row: sa.Row[Any]) -> None:
         if row.starts_at == row.ends_at:
             return  # the contract was over before: there is nothing to charge, and no subscription to charge it on
-        found = self._running(row)
-        contract, customer = found.contract, metered(found).customer_of(row.starts_at, row.ends_at)
-        if customer != contract.customer_id:
-            former = of_former(self._context, contract, customer)
-            if former is None:
-                reason = f"billing is not known to have {customer}, who had the contract: charge it by hand"
-                raise Rejected("process", reason, field="customer")
-            contract = former
-        starts_at, ends_at = (datetime.fromtimestamp(each, UTC) for each in (row.starts_at, row.ends_at))
-        self._context.platforms.put_usage(
-            UsageOfPeriod(row.id, contract, row.sku, starts_at, ends_at, Decimal(row.quantity))
-        )
+        self._context.platforms.put_usage(usage_of(self._context, row))
 
     def _failed(self, row: sa.Row[Any], fault: PlatformFault) -> None:
         """Try again later; what fails again and again is for people to see, and tried on all the same."""
@@ -167,14 +149,20 @@ class UsageHandover(DBOSConfiguredInstance):
 
 
 class UsageHandovers:
-    """Starts what is due, looks at what came late, and acts on cases."""
+    """Starts what is due, and acts on cases."""
 
-    def __init__(self, context: WorkflowContext, engine: Engine, records: UsageRecords, periods: UsagePeriods) -> None:
+    def __init__(
+        self,
+        context: WorkflowContext,
+        engine: Engine,
+        records: UsageRecords,
+        periods: UsagePeriods,
+        late: LateUsage,
+    ) -> None:
         self._context = context
         self._engine = engine
-        self._records = records
         self._periods = periods
-        self._running = partial(_contract_of, context)
+        self._late = late
         self.handover = UsageHandover(context, records, periods)
         self.agenda = Agenda(context, usage_periods_table)
 
@@ -184,44 +172,6 @@ class UsageHandovers:
     def in_hand(self, row: sa.Row[Any]) -> datetime | None:
         """Return when to look again at a period that a run is at."""
         return self._context.stalled_at() if self._engine.is_running(_run(row.id, row.run)) else None
-
-    def came_late(self, rows: list[sa.Row[Any]]) -> None:
-        """Ask people about periods whose records come to something else than what was handed over, or than what people
-        have settled since. A level goes on into later periods."""
-        meters = METERS.of(self._context.live_catalogue.current)
-        for row in rows:
-            meter = meters.get(row.meter)
-            if meter is None:
-                continue
-            contract = metered(self._running(row))
-            concerned = [row]
-            if meter.aggregation == "weighted":
-                concerned = [each for each in self._periods.since(row) if each.state != "open"]
-                with writing(self._context.database) as connection:
-                    for each in concerned:
-                        go_on(self._periods, contract, each, connection)
-            for each in concerned:
-                if each.quantity:
-                    self._compare(each, summed(self._records, contract, each, meter.aggregation))
-
-    def _compare(self, row: sa.Row[Any], quantity: Decimal) -> None:
-        last = self._context.cases.last_of(row.id, LATE, QUANTITY)
-        present = last if last and last.state == "open" else None
-        settled = Decimal(row.quantity)
-        if last is not None:
-            settled = Decimal(last.input.get(SETTLED if present else BY_NOW) or row.quantity)
-        given = {SETTLED: f"{settled:f}", BY_NOW: f"{quantity:f}"}
-        if quantity == settled:
-            if present:
-                self._context.cases.restate(present, present.reason, present.input | given)
-                self._context.cases.close(present, "it comes to the same again")
-            return
-        until = datetime.fromtimestamp(row.ends_at, UTC).isoformat()
-        reason = f"{row.quantity} of {row.meter} were handed over until {until}, and it is {quantity:f} by now"
-        if settled != Decimal(row.quantity):
-            reason = f"{reason}: {settled:f} is settled"
-        if present is None:  # who has read one settles what it says: the rest is another one, once it is closed
-            open_case(self._context, row, "usage_after_handover", Finding(QUANTITY, reason), ("skip",), given)
 
     def allowed(self, case: Case) -> tuple[Action, ...]:
         """Return what a case allows in the state that its period has come to."""
@@ -233,7 +183,7 @@ class UsageHandovers:
         """Hand a period over again, or leave it to people. Raises `IllegalTransition` for one that is over."""
         if case.kind == LATE:
             if case.field == QUANTITY:  # more may have come since people have read it
-                return partial(self.came_late, [self._periods.row(case.subject)])
+                return partial(self._late.came, [self._periods.row(case.subject)])
             return nothing
         with self._periods.at(case.subject) as one:
             if one.row.state in OVER:
@@ -246,62 +196,19 @@ class UsageHandovers:
         return nothing
 
 
-def open_case(
-    context: WorkflowContext,
-    row: sa.Row[Any],
-    kind: CaseKind,
-    finding: Finding,
-    actions: tuple[Action, ...],
-    more: dict[str, str] | None = None,
-    connection: sa.Connection | None = None,
-) -> None:
-    """Open a case about a period, in a transaction of its own or the caller's."""
-    context.cases.open(
-        kind,
-        row.id,
-        finding,
-        actions,
-        correlation_id=row.correlation_id,
-        legal_entity=row.legal_entity,
-        customer_id=row.customer_id,
-        connection=connection,
-        given={"contract": row.contract_id, "meter": row.meter, "quantity": row.quantity} | (more or {}),
-    )
-
-
-def summed(
-    records: UsageRecords,
-    contract: MeteredContract,
-    row: sa.Row[Any],
-    aggregation: Aggregation,
-    connection: sa.Connection | None = None,
-) -> Decimal:
-    """Return what the records of a period come to, in a transaction of its own or the caller's."""
-    until, rests = row.ends_at, list[tuple[int, int]]()
-    if aggregation == "weighted":
-        until, rests = contract.level_time(row.sku, row.starts_at, row.ends_at)
-    of = row.source, aggregation, row.starts_at, until, rests
-    found, _ = records.quantity(*of) if connection is None else records.quantity_in(connection, *of)
-    return unscaled(found)
-
-
-def go_on(periods: UsagePeriods, contract: MeteredContract, row: sa.Row[Any], connection: sa.Connection) -> None:
-    """Let a level go on into the next period, where nobody may send it again, also while the contract is paused."""
-    is_over = row.sku not in contract.turns or contract.is_over(row.ends_at * MICROSECONDS)
-    if is_over or not level_before(connection, row.source, row.ends_at):
-        return
-    former = UsagePeriod(*(getattr(row, name) for name in UsagePeriod._fields))
-
-    def meant(_source: int, second: int) -> UsagePeriod:
-        start, end = contract.period(row.sku, second)
-        customer = contract.customer_of(start, end)
-        return former._replace(starts_at=start, ends_at=end, customer_id=customer)
-
-    periods.locked(connection, [(row.source, row.ends_at * MICROSECONDS)], meant)
-
-
-def _contract_of(context: WorkflowContext, row: sa.Row[Any]) -> RunningContract:
-    return running(context, Amendments(context.database, context.clock), context.orders.get(row.order_id))
+def usage_of(context: WorkflowContext, row: sa.Row[Any]) -> UsageOfPeriod:
+    """Return what billing is asked to charge for a period, with the contract of the customer who had it then. Raises
+    `Rejected` where billing is not known to have that customer."""
+    found = contract_of(context, row)
+    contract, customer = found.contract, metered(found).customer_of(row.starts_at, row.ends_at)
+    if customer != contract.customer_id:
+        former = of_former(context, contract, customer)
+        if former is None:
+            reason = f"billing is not known to have {customer}, who had the contract: charge it by hand"
+            raise Rejected("process", reason, field="customer")
+        contract = former
+    starts_at, ends_at = (datetime.fromtimestamp(each, UTC) for each in (row.starts_at, row.ends_at))
+    return UsageOfPeriod(row.id, contract, row.sku, starts_at, ends_at, Decimal(row.quantity))
 
 
 def _run(period_id: str, run: int) -> str:

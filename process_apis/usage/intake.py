@@ -50,9 +50,9 @@ class Intake:
         contracts: MeteredContracts,
         records: UsageRecords,
         periods: UsagePeriods,
-        came_late: Callable[[list[sa.Row[Any]]], None],
+        came_late: Callable[[list[sa.Row[Any]], str], None],
     ) -> None:
-        """`came_late` is called with the periods that records came for which are closed."""
+        """`came_late` is called with the periods that records came for which are closed, and with who sent them."""
         self._context = context
         self._contracts = contracts
         self._records = records
@@ -85,7 +85,7 @@ class Intake:
 
         kept = self._records.keep(rows, voids, lock)
         if closed:  # also of records that were there: who sent them may have heard nothing of it
-            self._came_late(closed)
+            self._came_late(closed, principal.subject)
         wrong += [(numbers[place], "$.id", "another record has this key already") for place in kept.other]
         for number, path, reason in wrong:
             broken[number] = UsageError(number, path, reason)

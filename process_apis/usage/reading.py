@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any, cast
+
+import sqlalchemy as sa
 
 from canonical.usage import (
     EPOCH,
     MICROSECOND,
     MICROSECONDS,
     ContractUsage,
+    CorrectionOfPeriod,
     MeterReading,
     microseconds,
     unscaled,
@@ -19,6 +23,7 @@ from policies.business.usage import METERS
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, FieldError, ProblemError
 from process_apis.records.usage import UsageRecords
+from process_apis.records.usage_corrections import ENDED, UsageCorrections, settled_after
 from process_apis.records.usage_periods import UsagePeriods
 from process_apis.runtime.context import WorkflowContext
 from process_apis.usage.contracts import MeteredContracts
@@ -34,6 +39,7 @@ class MeterReader:
         self._contracts = contracts
         self._records = records
         self._periods = periods
+        self._corrections = UsageCorrections(context.database, context.clock)
 
     def of(self, contract_id: str, principal: Principal, as_of: datetime | None) -> ContractUsage:
         """Return what was used in the periods that `as_of` is in, up to then, and in the last second of a period to its
@@ -56,11 +62,15 @@ class MeterReader:
             source = self._records.found(contract_id, name)
             second = int(moment.timestamp())
             since, ends_at = contract.period(meter.sku, second)
-            found, records, billed = Fraction(0), 0, None
+            found, records = Fraction(0), 0
+            billed: Decimal | None = None
+            correction: CorrectionOfPeriod | None = None
             row = None if source is None else self._periods.holding(source, contract.last_second(second))
             if row and (row.ends_at > second or row.starts_at == since):
                 since, ends_at = row.starts_at, contract.end_of(meter.sku, row.starts_at, row.ends_at)
-                billed = Decimal(row.quantity) if row.state == "handed_over" else None
+                if row.state == "handed_over":
+                    last = self._corrections.last_of(row.id)
+                    billed, correction = settled_after(row, last).charged, _shown(last)
             if own_since > contract.since:  # what another customer used before, in the same second too
                 since = max(since, -(-own_since // MICROSECONDS))
             if source is not None:
@@ -69,5 +79,12 @@ class MeterReader:
                 found, records = self._records.quantity(source, meter.aggregation, since, until, rests)
             starts, ends = (datetime.fromtimestamp(each, UTC) for each in (since, ends_at))
             said = meter.sku, meter.unit, meter.aggregation, starts, ends
-            items.append(MeterReading(name, *said, unscaled(found), records, billed))
+            items.append(MeterReading(name, *said, unscaled(found), records, billed, correction))
         return ContractUsage(contract_id, moment, tuple(items))
+
+
+def _shown(last: sa.Row[Any] | None) -> CorrectionOfPeriod | None:
+    """Return what became of the newest correction of a period; None where there is none, or its ground is gone."""
+    if last is None or last.state == "gone":
+        return None
+    return cast("CorrectionOfPeriod", last.state) if last.state in ENDED else "open"

@@ -12,7 +12,13 @@ from sandbox.stripe.errors import invalid
 from sandbox.stripe.forms import Params
 from sandbox.stripe.invoicing import Invoicing, check_due, rounded_amount
 from sandbox.stripe.objects import Object, listing
-from sandbox.stripe.parameters import require
+from sandbox.stripe.parameters import require, unknown
+from sandbox.stripe.prices import Prices
+
+PRICE_DATA = ("currency", "product", "tax_behavior", "unit_amount", "unit_amount_decimal")
+"""What describes a price of one item alone (API reference: Create an invoice item, `price_data`)."""
+OF_ITS_OWN = {"amount", "currency", "unit_amount_decimal"}
+"""What says without a price how much an item is."""
 
 
 class InvoiceItems:
@@ -152,7 +158,11 @@ class InvoiceItems:
             self.account.save(each | {"invoice": draft["id"]}, "invoiceitem.updated")
 
     def _price(self, params: Params) -> Object | None:
-        key = params.get("pricing", {}).get("price")
+        key, data = params.get("pricing", {}).get("price"), params.get("price_data")
+        if data and (key or params.keys() & OF_ITS_OWN):
+            raise invalid("You may only specify one of these parameters: price_data, pricing, amount.", "price_data")
+        if data:
+            return self._made_for_it(data)
         if key is None:
             require(params, "currency")
             return None
@@ -164,6 +174,15 @@ class InvoiceItems:
                 "pricing[price]",
             )
         return price
+
+    def _made_for_it(self, data: Params) -> Object:
+        """Return a price that is for one item alone, and so inactive (API reference: Create an invoice item,
+        `price_data`: one_time_price_data)."""
+        require(data, "currency", "product")
+        for name in data:
+            if name not in PRICE_DATA:
+                raise unknown(f"price_data[{name}]")
+        return self.account.save(Prices(self.account).price(dict(data)) | {"active": False}, "price.updated")
 
     def _amount(self, params: Params, price: Object | None, quantity: Decimal) -> int:
         if price:

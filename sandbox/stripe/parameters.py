@@ -72,8 +72,8 @@ ACCEPTED = {
         "subscription_details"
     ),
     "invoiceitem": (
-        "amount currency customer description discountable discounts invoice metadata period pricing quantity "
-        "quantity_decimal subscription tax_behavior tax_rates unit_amount_decimal"
+        "amount currency customer description discountable discounts invoice metadata period price_data pricing "
+        "quantity quantity_decimal subscription tax_behavior tax_rates unit_amount_decimal"
     ),
     "payment_intent": (
         "amount currency customer payment_method payment_method_types confirm description metadata off_session"

@@ -17,7 +17,7 @@ from canonical.dunning import OpenInvoices
 from canonical.events import WebhookReceipt
 from canonical.parties import Customer, CustomerCopy, CustomerMatches, PlatformId
 from canonical.products import CatalogueProduct, PriceChange, ProductBatch, ProductMatches
-from canonical.usage import UsageOfPeriod
+from canonical.usage import UsageCharge, UsageOfPeriod, UsageOrder
 from policies.context import correlation
 from policies.contract.bodies import names_the_same
 from policies.contract.operation import operation
@@ -164,6 +164,39 @@ async def put_billing_usage(
     names_the_same(key, data.id)
     with record_of(data.contract.legal_entity):
         return await billings.serving(data.contract.legal_entity).put_usage(data)
+
+
+@operation(
+    "price_billing_usage",
+    "POST",
+    "/usage/{key:str}/price",
+    summary="See what more of a period would be charged that is charged already",
+    status=200,
+    problems=WRITES,
+)
+async def price_billing_usage(
+    billings: NamedDependency[Instances[Billing]], key: ForeignKey, data: JSONBody[UsageOrder]
+) -> UsageCharge:
+    """Return the invoice and the line on which the period is charged, and what more of it costs. Nothing is written."""
+    names_the_same(key, data.id)
+    with record_of(data.period.contract.legal_entity):
+        return await billings.serving(data.period.contract.legal_entity).price_usage(data)
+
+
+@operation(
+    "charge_billing_usage",
+    "PUT",
+    "/usage/{key:str}/charge",
+    summary="Charge more of a period that is charged already, once for an id",
+    problems=WRITES,
+)
+async def charge_billing_usage(
+    billings: NamedDependency[Instances[Billing]], key: ForeignKey, data: JSONBody[UsageOrder]
+) -> UsageCharge:
+    """Put what is more on the contract's next invoice, at the price of each unit. The same again adds nothing."""
+    names_the_same(key, data.id)
+    with record_of(data.period.contract.legal_entity):
+        return await billings.serving(data.period.contract.legal_entity).charge_usage(data)
 
 
 @operation(
@@ -477,6 +510,8 @@ router = Router(
         cancel_contract,
         collect_open_invoices,
         put_billing_usage,
+        price_billing_usage,
+        charge_billing_usage,
         preview_contract_change,
         change_contract,
         match_billing_products,

@@ -16,7 +16,7 @@ from canonical.dunning import OpenInvoices
 from canonical.events import Event
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
-from canonical.usage import UsageOfPeriod
+from canonical.usage import UsageCharge, UsageOfPeriod, UsageOrder
 from system_apis.feed import Look
 from system_apis.intake import Intake
 
@@ -114,8 +114,24 @@ class Billing(Protocol):
 
         The same again, also days later or after it was interrupted, adds nothing and returns the same. Raises
         `Rejected` where billing does not charge the contract by use of the product, has another quantity, or has issued
-        the invoice already (field `period`): then it is charged by hand.
+        the invoice already (field `period`): then it is charged by hand. So it is, too, while billing does not collect
+        the contract's invoices.
         """
+        ...
+
+    async def price_usage(self, order: UsageOrder) -> UsageCharge:
+        """Return where a period is charged, and what `charge_usage` would charge for what is more of it. Nothing is
+        written.
+
+        Raises `Rejected` where that is not known exactly: the price is not so much for each unit, or a discount is on
+        it; where the period is on no invoice that is to be paid; and for what `charge_usage` would refuse.
+        """
+        ...
+
+    async def charge_usage(self, order: UsageOrder) -> UsageCharge:
+        """Charge what is more of a period with the contract's next invoice, exactly once for the order's id, at the
+        price of each unit on the invoice of the period. Raises `Rejected` as `price_usage` does, where no further
+        invoice comes, and while billing does not collect them."""
         ...
 
     async def match_products(self, products: Sequence[CatalogueProduct]) -> tuple[ProductMatch, ...]:

@@ -28,6 +28,7 @@ from process_apis.runtime.engine import Engine, EngineSettings
 from process_apis.usage.contracts import RECENT, MeteredContracts
 from process_apis.usage.handover import UsageHandovers
 from process_apis.usage.intake import Intake
+from process_apis.usage.late import LateUsage
 from process_apis.usage.reading import MeterReader
 from tests.support.process_context import DELIVERED, TestClock, contract_of
 
@@ -59,8 +60,9 @@ class UsageBench:
         self.records = UsageRecords(context.database)
         self.periods = UsagePeriods(context.database, clock)
         engine = Engine(EngineSettings("sqlite://", "test"), context.database, clock)
-        self.handovers = UsageHandovers(context, engine, self.records, self.periods)
-        self.intake = Intake(context, self.contracts, self.records, self.periods, self.handovers.came_late)
+        self.late = LateUsage(context, self.records, self.periods)
+        self.handovers = UsageHandovers(context, engine, self.records, self.periods, self.late)
+        self.intake = Intake(context, self.contracts, self.records, self.periods, self.late.came)
         self.reading = MeterReader(context, self.contracts, self.records, self.periods)
 
     def sell(self, deal: str = "deal", partner: str = "", legal_entity: str = "DE01") -> str:

@@ -115,6 +115,7 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "renewal": (RNW, INVOICED | {"order": ORD}),
     "dunning": (DUN, INVOICED | {"order": ORD}),
     "usage": (USG, INVOICED | {"order": ORD, "state": "handed_over"}),
+    "usage_correction": (f"ucr_{ORD[4:]}", INVOICED | {"order": ORD, "state": "proposed"}),
     "mass_change": (MAS, {"legal_entity": "DE01"}),
     "catalogue_sync": (SYN, {}),
     "customer_merge": (MRG, {"customer": CUS, "legal_entity": "DE01"}),

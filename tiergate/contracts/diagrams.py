@@ -18,6 +18,7 @@ from canonical.states import (
     MASS_CHANGE_TRANSITIONS,
     ORDER_TRANSITIONS,
     RENEWAL_TRANSITIONS,
+    USAGE_CORRECTION_TRANSITIONS,
     USAGE_PERIOD_TRANSITIONS,
     WEBHOOK_TRANSITIONS,
     mermaid,
@@ -40,6 +41,7 @@ DIAGRAMS = {
     "a webhook": mermaid(WEBHOOK_TRANSITIONS),
     "a delivery to a webhook": mermaid(DELIVERY_TRANSITIONS),
     "a period of usage": mermaid(USAGE_PERIOD_TRANSITIONS),
+    "a usage correction": mermaid(USAGE_CORRECTION_TRANSITIONS),
     "a dispute": mermaid(DISPUTE_TRANSITIONS),
 }
 

@@ -158,7 +158,17 @@ from canonical.products import (
     ProductMatches,
 )
 from canonical.renewals import Renewal
-from canonical.usage import ContractUsage, MeterReading, UsageError, UsageOfPeriod, UsageReceipt, UsageRecord
+from canonical.usage import (
+    ContractUsage,
+    MeterReading,
+    UsageCharge,
+    UsageError,
+    UsageOfPeriod,
+    UsageOrder,
+    UsageReceipt,
+    UsageRecord,
+)
+from canonical.usage_corrections import UsageCorrection, UsageDecision
 from canonical.webhooks import (
     NewWebhook,
     NewWebhookSecret,
@@ -475,6 +485,8 @@ LOGGED = LoggedEvent(42, CLOSED, COR, NOON)
 HAPPENED = LineageEntry(NOON, "salesforce", f"the deal {DEAL_ID} was closed as won, as revision 1", (DEAL_ID,), COR)
 BOOKED = Posting("7", Money(1428000, "EUR"), Money(228000, "EUR"), Money(0, "EUR"), DAY, PAYMENT.invoice_id)
 SYN, RNW, DRF, USG = f"syn_{ORD[4:]}", f"rnw_{CON[4:]}", f"drf_{CUS[4:]}", f"usg_{CON[4:]}"
+UCR = f"ucr_{USG[4:]}"
+PERIOD = UsageOfPeriod(USG, CONTRACT, "CALLS", NOON, datetime(2026, 12, 1, 12, 0, 5, tzinfo=UTC), Decimal("65000.5"))
 DUN, RETRIED = f"dun_{CON[4:]}", datetime(2026, 11, 4, 12, tzinfo=UTC)
 OVERDUE = OpenInvoice(
     PAYMENT.invoice_id, "F3A1-0001", PAYMENT.amount, NOON, True, 1, RETRIED, reason="insufficient funds"
@@ -783,14 +795,34 @@ SAMPLES: dict[Any, Any] = {
         DEBT,
         DunningAction("postpone", "the customer pays by bank transfer this week", date(2026, 11, 20)),
         UsageRecord("call-2026-11-01-0001", CON, "api_calls", NOON, "12.5"),
-        UsageOfPeriod(
-            USG,
-            CONTRACT,
+        PERIOD,
+        UsageOrder(UCR, PERIOD, Decimal("120.5")),
+        UsageCharge(PAYMENT.invoice_id, "il_1MtHbELkdIwHu7ixl4OzzPMv", Money(241, "EUR")),
+        UsageCorrection(
+            UCR,
+            "proposed",
+            CON,
+            CUS,
+            "DE01",
+            "api_calls",
             "CALLS",
             NOON,
-            datetime(2026, 12, 1, 12, 0, 5, tzinfo=UTC),
-            Decimal("65000.5"),
+            PERIOD.ends_at,
+            charged=PERIOD.quantity,
+            quantity=Decimal(65121),
+            difference=Decimal("120.5"),
+            amount=Money(241, "EUR"),
+            invoice_id=PAYMENT.invoice_id,
+            revision=2,
+            reference="",
+            decided_by="",
+            reason="",
+            blocked_reason="",
+            found_at=NOON,
+            updated_at=NOON,
+            correlation_id=COR,
         ),
+        UsageDecision("approve", 2, "a device was offline"),
         UsageReceipt(99_998, 1, 1, (UsageError(40_217, "$.at", "it is more than 35 days ago"),)),
         ContractUsage(
             CON,

@@ -32,7 +32,7 @@ from canonical.events import (
 from canonical.faults import Conflict, NotFound, Rejected
 from canonical.parties import Customer, CustomerCopy, CustomerMatch
 from canonical.products import CatalogueProduct, PriceChange, ProductMatch
-from canonical.usage import UsageOfPeriod
+from canonical.usage import UsageCharge, UsageOfPeriod, UsageOrder
 from policies.context import correlation
 from system_apis.billing.port import Reported
 from system_apis.billing.stripe import credits as credits_
@@ -57,6 +57,7 @@ from system_apis.billing.stripe.event_feed import EventFeed
 from system_apis.billing.stripe.metering import Metering
 from system_apis.billing.stripe.price_list import PriceList
 from system_apis.billing.stripe.setup import WebhookEndpoint
+from system_apis.billing.stripe.usage_corrections import MoreUsage
 from system_apis.connector import ConnectorContext, Misfit
 from system_apis.feed import Look
 from system_apis.intake import Intake
@@ -104,6 +105,8 @@ class Stripe:
         self._arrears = Arrears(self._client, context.clock)
         self._metering = Metering(self._client)
         self._feed = EventFeed(self._client, context.position, self._source, context.clock, context.new_id)
+        self._more_usage = MoreUsage(self._client)
+        self._feed = EventFeed(self._client, context.position, context.clock, context.new_id)
 
     # ---- customers
 
@@ -258,6 +261,12 @@ class Stripe:
 
     async def put_usage(self, usage: UsageOfPeriod) -> UsageOfPeriod:
         return await self._metering.put(usage)
+
+    async def price_usage(self, order: UsageOrder) -> UsageCharge:
+        return await self._more_usage.price(order)
+
+    async def charge_usage(self, order: UsageOrder) -> UsageCharge:
+        return await self._more_usage.charge(order)
 
     async def match_products(self, products: Sequence[CatalogueProduct]) -> tuple[ProductMatch, ...]:
         return await self._catalogue.match(products)

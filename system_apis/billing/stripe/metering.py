@@ -35,16 +35,18 @@ class Metering:
 
     async def put(self, usage: UsageOfPeriod) -> UsageOfPeriod:
         """Let Stripe bill what was used in a period, once."""
-        moment = int((usage.ends_at - BEFORE_THE_END).timestamp()) // MINUTE * MINUTE
+        moment = moment_of(usage)
         found = await subscriptions_of(self._client, reference(usage.contract, "customer"))
         owned = await with_all_items(self._client, found)
-        subscription, item = _charging(usage, owned, moment)
+        subscription, item = charging(usage, owned, moment)
         meter = await self._client.get(at("billing", "meters", item["price"]["recurring"]["meter"]))
         present = await self._present(meter, subscription["customer"], moment)
         if present == float(usage.quantity):
             return usage
         if present:
             raise Rejected("billing", f"{present} is there for the period, and not {usage.quantity}", field="quantity")
+        if usage.quantity:
+            check_collected(subscription)
         _check(usage, meter, _sharing(owned, subscription, meter, moment))
         if not await self._is_invoiced_later(subscription, item, moment):
             what = f"{plain(usage.quantity)} of {usage.sku} until {usage.ends_at.isoformat()}"
@@ -71,7 +73,7 @@ class Metering:
         drafts = await self._client.listed(at("invoices"), subscription=subscription["id"], status="draft")
         for each in drafts:
             lines = await self._client.whole(each["lines"], at("invoices", each["id"], "lines"))
-            if any(_is_for(line, item, moment) for line in lines):
+            if any(is_for(line, item, moment) for line in lines):
                 return True
         return False
 
@@ -90,7 +92,24 @@ class Metering:
                 raise
 
 
-def _charging(usage: UsageOfPeriod, owned: Iterable[Row], moment: int) -> tuple[Row, Row]:
+def moment_of(usage: UsageOfPeriod) -> int:
+    """Return the minute of a period in which its event is (seconds since 1970, UTC)."""
+    return int((usage.ends_at - BEFORE_THE_END).timestamp()) // MINUTE * MINUTE
+
+
+def check_collected(subscription: Row) -> None:
+    """Raise `Rejected` while the invoices of a subscription are not collected: Stripe keeps or voids them as it makes
+    them, with what was used on them (Billing: Pause payment collection)."""
+    if subscription["pause_collection"]:
+        behavior = subscription["pause_collection"]["behavior"]
+        reason = (
+            f"the collection of {subscription['id']} is paused ({behavior}), so that what was used would not be paid: "
+            "resume it in billing, or charge it by hand"
+        )
+        raise Rejected("billing", reason, field="pause_collection")
+
+
+def charging(usage: UsageOfPeriod, owned: Iterable[Row], moment: int) -> tuple[Row, Row]:
     """Return the subscription of the contract that charges a product by use at a moment, and the item that does. Raises
     `Rejected` where none does."""
     for each in owned:
@@ -128,7 +147,7 @@ def _check(usage: UsageOfPeriod, meter: Row, sharing: Sequence[str]) -> None:
         raise Rejected("billing", reason, field="meter")
 
 
-def _is_for(line: Row, item: Row, moment: int) -> bool:
+def is_for(line: Row, item: Row, moment: int) -> bool:
     """Return whether a line of an invoice charges an item for the period that a moment is in."""
     is_in = line["period"]["start"] <= moment < line["period"]["end"]
     return is_in and not is_proration(line) and details_of(line).get("subscription_item") == item["id"]

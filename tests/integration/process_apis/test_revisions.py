@@ -66,6 +66,7 @@ LATER = {
     "webhooks",
     "webhook_deliveries",
     "webhook_attempts",
+    "usage_corrections",
     "usage_sources",
     "usage_records",
     "usage_voids",

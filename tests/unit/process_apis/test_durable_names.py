@@ -32,6 +32,7 @@ NAMES = {
         "QuoteToCash.compensate",
         "QuoteToCash.run",
         "Renewing.run",
+        "UsageCorrecting.run",
         "UsageHandover.run",
     },
     "step": {
@@ -65,6 +66,7 @@ NAMES = {
         "QuoteToCash.unsubscribe",
         "QuoteToCash.validate",
         "Renewing.look",
+        "UsageCorrecting.go_on",
         "UsageHandover.hand_over",
     },
     "dbos_class": {
@@ -84,6 +86,7 @@ NAMES = {
         "MassChanging",
         "QuoteToCash",
         "Renewing",
+        "UsageCorrecting",
         "UsageHandover",
     },
     "instance": {
@@ -103,6 +106,7 @@ NAMES = {
         "mass_changing",
         "quote_to_cash",
         "renewing",
+        "usage_correcting",
         "usage_handover",
     },
 }
