@@ -26,6 +26,7 @@ from canonical.orders import Order, Page
 from canonical.renewals import Renewal
 from policies.catalogue.check import load
 from policies.catalogue.model import SHIPPED
+from process_apis.records.database import open_database, usage_corrections
 from tests.support.amending import amend, contract_of
 from tests.support.environment import Environment
 from tests.support.partners import NORD, Partner, customer_of, patiently
@@ -54,6 +55,7 @@ BODIES: dict[str, object] = {
     "support_accept_drift": {"reason": "it is not ours"},
     "support_act_on_dispute": {"action": "accept", "reason": "it is not ours"},
     "finance_decide_approval": {"decision": "approve"},
+    "finance_decide_usage_correction": {"decision": "approve", "revision": 1},
     **dict.fromkeys(("finance_preview_correction", "support_preview_correction"), WRITES_OFF),
     **dict.fromkeys(("finance_request_correction", "support_propose_correction"), WRITES_OFF | {"key": "theirs"}),
     "finance_act_on_dunning": {"action": "end", "reason": "it is not ours"},
@@ -98,6 +100,7 @@ def target(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> Ge
     ids = {"amendment_id": asked.id, "mass_change_id": change.id, "sync_id": sync.id, "drift_id": found.id}
     ids["invoice_id"] = contract_of(order).references["invoice"]
     ids["correction_id"] = credited(running, ids["invoice_id"]).id
+    ids["usage_correction_id"] = used_late(running, order)
     ids["webhook_id"], ids["delivery_id"] = webhook(running)
     ids["merge_id"] = merged(running, account).id
     ids["dunning_id"] = owing(running, order).id
@@ -137,6 +140,23 @@ def credited(environment: Environment, invoice: str) -> Correction:
     path, found = f"/support/v1/invoices/{invoice}/corrections", "SELECT id FROM postings WHERE id = ?"
     wait_until(lambda: environment.record(found, invoice), 30, f"the posting of {invoice}")
     return environment.channels.post("support-desk", path, body, Correction, key="theirs")
+
+
+def used_late(environment: Environment, order: Order) -> str:
+    """Let there be a usage correction of the order's contract, which otherwise takes a month. Return its id."""
+    numbers = ("seq", "number", "starts_at", "ends_at", "revision", "tries", "run", "attempts")
+    row: dict[str, Any] = {
+        each.name: 1 if each.name in numbers else "" for each in usage_corrections.c if not each.nullable
+    }
+    row |= {"id": f"ucr_{order.id[4:]}", "contract_id": contract_of(order).id, "customer_id": order.customer_id}
+    row |= {"legal_entity": "DE01", "state": "rejected", "found_at": order.updated_at.isoformat()}
+    row |= {"updated_at": row["found_at"], **dict.fromkeys(("charged", "settled", "quantity", "difference"), "1")}
+    url = environment.settings.process.database_url or f"sqlite:///{environment.folder / 'process.sqlite'}"
+    database = open_database(url)
+    with database.begin() as connection:
+        connection.execute(usage_corrections.insert().values(row))
+    database.dispose()
+    return str(row["id"])
 
 
 def merged(environment: Environment, account: str) -> CustomerMergeSummary:

@@ -73,7 +73,7 @@ def test_help_cuts_no_sentence_off() -> None:
         ("token fin", "finance-app"),
         ("revoke --client finance-", "finance-app"),
         ("client secret finance-", "finance-app"),
-        ("policy explain finance-app finance_decide", "finance_decide_approval"),
+        ("policy explain finance-app finance_decide_a", "finance_decide_approval"),
     ],
 )
 def test_the_shell_completes_names_of_the_catalogue(tmp_path: Path, words: str, completed: str) -> None:

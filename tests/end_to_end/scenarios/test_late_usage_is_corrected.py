@@ -1,0 +1,117 @@
+"""What was used and reported after the invoice of its period is charged or credited once, when finance has approved it,
+and is in the books, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from canonical.orders import Order, Page
+from canonical.usage import ContractUsage
+from canonical.usage_corrections import UsageCorrection
+from policies.catalogue.model import SHIPPED
+from tests.end_to_end.scenarios.test_usage_becomes_an_invoice import METERS, STATE, charged_by_use, use, with_usage
+from tests.support.amending import contract_of
+from tests.support.environment import Environment
+from tests.support.platforms import wait_until
+from tests.support.renewing import sold
+
+LEAD = "lead@example.com"
+POSTED = "SELECT state FROM postings WHERE kind = ? AND invoice_id = ?"
+
+
+@pytest.fixture
+def metered(tmp_path: Path, templates: Path) -> Generator[Environment]:
+    catalogue = tmp_path / "catalogue.toml"
+    catalogue.write_text(SHIPPED.read_text() + METERS)
+    variables = {"TIERGATE_GOVERNANCE_CATALOGUE": str(catalogue)}
+    environment = Environment(tmp_path, templates, variables=variables, virtual_time=True)
+    yield environment
+    environment.stop()
+
+
+class Late:
+    """A contract of which a period of 150 hours is invoiced, and what is reported after that."""
+
+    def __init__(self, environment: Environment, order: Order, ends_at: datetime) -> None:
+        self.environment, self.order, self.ends_at = environment, order, ends_at
+        self.contract = contract_of(order).id
+
+    def send(self, **said: Any) -> None:
+        url, headers = self.environment.sandbox.url("experience"), self.environment.channels.headers("sales-app")
+        typed = headers | {"content-type": "application/x-ndjson"}
+        record = {"contract_id": self.contract, "meter": "seat_hours"} | said
+        answer = httpx.post(f"{url}/sales/v1/usage", content=json.dumps(record), headers=typed)
+        assert answer.json()["taken"] == 1, answer.text
+
+    def newest(self, state: str) -> UsageCorrection:
+        """Wait until the newest usage correction of the contract is in a state."""
+
+        def look() -> UsageCorrection | None:
+            path = f"/finance/v1/usage-corrections?contract_id={self.contract}"
+            found = self.environment.channels.get("finance-app", path, Page[UsageCorrection]).items
+            self.environment.wait(timedelta(seconds=20))
+            return found[0] if found and found[0].state == state else None
+
+        return wait_until(look, 90, f"a usage correction that is {state}")
+
+    def approve(self, one: UsageCorrection) -> None:
+        body = {"decision": "approve", "revision": one.revision, "reason": "a device was offline"}
+        path = f"/finance/v1/usage-corrections/{one.id}/decision"
+        self.environment.channels.post("finance-app", path, body, UsageCorrection, on_behalf_of=LEAD)
+
+    def billed(self) -> tuple[str, str | None]:
+        """Return what sales reads as charged of the period, and what became of the difference."""
+        moment = (self.ends_at - timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
+        path = f"/sales/v1/contracts/{self.contract}/usage?as_of={moment}"
+        (found,) = self.environment.channels.get("sales-app", path, ContractUsage).items
+        return f"{found.billed:f}", found.correction
+
+
+def test_late_records_are_charged_and_void_ones_credited_when_finance_approves(metered: Environment) -> None:
+    order = sold(metered, "Used late by the hour")
+    api, late = metered.stripe.v1, Late(metered, order, charged_by_use(metered, order))
+    for hours in ("100", "50"):
+        use(metered, order, hours)
+    metered.wait(late.ends_at - metered.wait(timedelta()) + timedelta(minutes=20))
+    wait_until(lambda: metered.record(STATE, late.contract) == "handed_over", 60, "the handover")
+    metered.wait(timedelta(hours=2))
+    (invoice,) = wait_until(lambda: with_usage(metered, order), 30, "the invoice with what was used")
+    wait_until(lambda: metered.record(POSTED, "invoice", invoice) == "posted", 60, "the invoice in the books")
+
+    late.send(id="late", quantity="10.5", at=(late.ends_at - timedelta(hours=2)).isoformat())
+    more = late.newest("proposed")
+    assert more.amount
+    assert (f"{more.charged:f}", f"{more.quantity:f}", more.amount.amount) == ("150", "160.5", 32)
+    metered.fault("billing", kind="late", matching="invoiceitems", milliseconds=2000)
+    late.approve(more)
+    wait_until(lambda: metered.faults_left("billing") == 0, 60, "the item is at billing, and its answer is not here")
+    metered.kill_and_start("process")
+    done = late.newest("carried_out")
+
+    customer = contract_of(order).references["customer"]
+    items = [each for each in api.invoice_items.list({"customer": customer}).data if each.amount == 32]
+    assert [each.id for each in items] == [done.reference]
+    assert late.billed() == ("160.5", "carried_out")
+
+    late.send(id="hours-100", void=True)
+    less = late.newest("proposed")
+    assert less.amount
+    assert (f"{less.difference:f}", less.amount.amount) == ("-100", -300)
+    late.approve(less)
+    late.newest("carried_out")
+
+    (note,) = api.credit_notes.list({"invoice": invoice}).data
+    assert note.total == 357
+    wait_until(lambda: metered.record(POSTED, "credit", invoice) == "posted", 90, "the credit note in the books")
+    assert late.billed() == ("60.5", "carried_out")
+    wanted: Any = {"customer": customer, "subscription": contract_of(order).references["subscription"]}
+    by_hand = api.invoices.create(wanted | {"pending_invoice_items_behavior": "include"})
+    further = str(api.invoices.finalize_invoice(str(by_hand.id)).id)
+    wait_until(lambda: metered.record(POSTED, "invoice", further) == "posted", 90, "what is more in the books")
