@@ -21,7 +21,6 @@ from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import CORRECTION_REFUSED
 from policies.identity.authentication import Principal
 from policies.problems import FORBIDDEN, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
-from policies.problems import MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.corrections.asking import ask, worth_of
 from process_apis.corrections.preview import preview
 from process_apis.corrections.request import fits_with, worked_out

@@ -106,7 +106,6 @@ class Stripe:
         self._metering = Metering(self._client)
         self._feed = EventFeed(self._client, context.position, self._source, context.clock, context.new_id)
         self._more_usage = MoreUsage(self._client)
-        self._feed = EventFeed(self._client, context.position, context.clock, context.new_id)
 
     # ---- customers
 
