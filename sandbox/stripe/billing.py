@@ -179,6 +179,22 @@ class Billing:
 
     # ---- what follows
 
+    def first(
+        self,
+        subscription: Object,
+        extra: list[Params],
+        *,
+        free: bool = False,
+        since: int | None = None,
+    ) -> Object | None:
+        """Create the first draft of a subscription. None would be on it that has nothing but usage, of which flexible
+        billing mode makes no invoice (Compare classic and flexible billing mode: Suppress zero-amount line items)."""
+        is_flexible = subscription["billing_mode"]["type"] == "flexible"
+        by_use = all(metered(each["price"]) for each in subscription["items"]["data"])
+        if is_flexible and by_use and not extra:
+            return None
+        return self.bill(subscription, extra, "subscription_create", free=free, since=since)
+
     def issue(self, subscription: Object, invoice: Object) -> None:
         """Finalize an invoice and charge it where that is the collection method, and update the subscription."""
         if self.held(subscription, invoice):

@@ -192,7 +192,7 @@ class Schedules:
             customer, params, [_quantified(each) for each in rows], phase["start_date"]
         )
         subscription["invoice_settings"] |= {name: invoicing[name] for name in SHOWN}
-        self.billing.bill(subscription, phase["add_invoice_items"], "subscription_create")
+        self.billing.first(subscription, phase["add_invoice_items"])
         self.account.save(subscription | {"status": "active"}, "customer.subscription.created")
         schedule |= {
             "status": "active",

@@ -75,8 +75,10 @@ class Subscriptions:
         subscription = self.begin(customer, params, params.get("items", []), now if since else start)
         subscription["start_date"] = start
         extra = params.get("add_invoice_items", [])
-        invoice = self.billing.bill(subscription, extra, "subscription_create", free=free, since=since)
-        self.billing.issue(subscription, invoice)
+        if invoice := self.billing.first(subscription, extra, free=free, since=since):
+            self.billing.issue(subscription, invoice)
+        else:
+            self.billing.follow(subscription["id"])
         return self.account.save(self.account.get("subscription", subscription["id"]), "customer.subscription.created")
 
     def begin(self, customer: Object, params: Params, items: list[Params], start: int) -> Object:
