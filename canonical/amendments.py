@@ -6,7 +6,7 @@ the contract, and an explanation holds what a platform charges against the rule 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -43,6 +43,9 @@ BEGUN_LATE = timedelta(days=16)
 term, ends as much later. Half a month, so that of monthly periods one alone is meant."""
 WHOLE = Decimal(100)
 """Percent."""
+Meters = Mapping[str, str]
+"""The names of the meters by which products are charged, by the product's number."""
+NO_METERS: Meters = {}
 MOST_DIGITS = 12
 """Digits after the point of a number: as many as billing takes in a price."""
 
@@ -185,12 +188,16 @@ class Renew(msgspec.Struct, frozen=True, tag_field="action", tag="renew"):
     """Another term, from the end of the one that runs up to `ends_on`: the first day on which it is over.
 
     It comes first, and the actions that follow count from the end of the term as well. Before them the price of every
-    line rises by `uplift_percent`, rounded half up to its digits, or to the currency's where these are more.
+    line rises by `uplift_percent`, rounded half up to its digits, or to the currency's where these are more. A line
+    that is charged by use keeps its price.
     """
 
     ends_on: date
     uplift_percent: Annotated[
-        Decimal, msgspec.Meta(description="By how much the price of every line rises, from 0 to 100 percent.")
+        Decimal,
+        msgspec.Meta(
+            description="By how much the price of every line rises that is not charged by use, from 0 to 100 percent."
+        ),
     ] = Decimal(0)
 
     def __post_init__(self) -> None:
@@ -432,15 +439,12 @@ def _in_words(was: PricedLine | None, now: PricedLine | None) -> str:
     """Return what becomes of a line, of which there is one before, after or both."""
     match was, now:
         case None, PricedLine():
-            return f"{now.name} {now.terms.in_words(now.unit_price.currency)}, new"
+            return f"{now.name} {now.in_words()}, new"
         case PricedLine(), None:
             return f"{was.name} ended"
         case PricedLine(), PricedLine():
             of_quantity = was.sku == now.sku and was.terms.unit_price == now.terms.unit_price
-            before, after = (
-                plain(each.terms.quantity) if of_quantity else each.terms.in_words(each.unit_price.currency)
-                for each in (was, now)
-            )
+            before, after = (plain(each.terms.quantity) if of_quantity else each.in_words() for each in (was, now))
             return f"{now.name} {before} → {after}"
         case _:
             return ""
@@ -553,13 +557,16 @@ class AlreadySo(ActionRefused):
     """An action that changes nothing. In a renewal it is no fault: what was agreed for the next term is so already."""
 
 
-def amended(lines: Sequence[PricedLine], actions: Sequence[Action], currency: str) -> tuple[PricedLine, ...]:
-    """Return the lines of a contract after the actions, each of them on what those before have left.
+def amended(
+    lines: Sequence[PricedLine], actions: Sequence[Action], currency: str, meters: Meters = NO_METERS
+) -> tuple[PricedLine, ...]:
+    """Return the lines of a contract after the actions, each of them on what those before have left. Lines of the
+    products of `meters` that are added are charged by use.
 
     Added lines and those with another product have the tax of the contract, which the caller decides again. Raises
     `ActionRefused` for the first action that the contract does not allow.
     """
-    return _stages(lines, actions, currency)[-1]
+    return _stages(lines, actions, currency, meters)[-1]
 
 
 def changed_lines(
@@ -577,6 +584,14 @@ def touched_lines(before: Sequence[PricedLine], after: Sequence[PricedLine]) -> 
     return {line.id: line for pair in changed_lines(before, after) for line in pair if line}
 
 
+def changed_by_use(before: Sequence[PricedLine], after: Sequence[PricedLine]) -> tuple[PricedLine, ...]:
+    """Return the lines that are charged by use and end, or get another price, in a contract that goes on: as they were.
+
+    What was used in a period is billed at its end, at one price."""
+    pairs = changed_lines(before, after) if after else ()
+    return tuple(was for was, now in pairs if was and was.meter and (now is None or now.terms != was.terms))
+
+
 def reversed_lines(
     lines: Sequence[PricedLine], before: Sequence[PricedLine], after: Sequence[PricedLine]
 ) -> tuple[PricedLine, ...]:
@@ -589,12 +604,14 @@ def reversed_lines(
     return tuple(found[key] for key in order if key in found)
 
 
-def _stages(lines: Sequence[PricedLine], actions: Sequence[Action], currency: str) -> list[tuple[PricedLine, ...]]:
+def _stages(
+    lines: Sequence[PricedLine], actions: Sequence[Action], currency: str, meters: Meters
+) -> list[tuple[PricedLine, ...]]:
     """Return the lines at first, and after each action. Raises `ActionRefused` as `amended` does."""
     stages = [tuple(lines)]
     for place, action in enumerate(actions):
         try:
-            stages.append(after_action(stages[-1], action, f"actions[{place}]", currency))
+            stages.append(after_action(stages[-1], action, f"actions[{place}]", currency, meters))
         except AlreadySo:
             if not isinstance(actions[0], Renew):
                 raise
@@ -602,7 +619,9 @@ def _stages(lines: Sequence[PricedLine], actions: Sequence[Action], currency: st
     return stages
 
 
-def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, currency: str) -> tuple[PricedLine, ...]:
+def after_action(
+    lines: tuple[PricedLine, ...], action: Action, field: str, currency: str, meters: Meters = NO_METERS
+) -> tuple[PricedLine, ...]:
     """Return the lines after one action, which is named by `field` where it is refused with `ActionRefused`."""
     match action:
         case Cancel():
@@ -621,16 +640,38 @@ def after_action(lines: tuple[PricedLine, ...], action: Action, field: str, curr
             _positive(action.quantity, f"{field}.quantity")
             _not_negative(action.unit_price, f"{field}.unit_price")
             _check_amount(action.quantity, action.unit_price, f"{field}.unit_price")
-            return (*lines, _added(action, currency))
+            meter = meters.get(action.sku, "")
+            _check_by_use(lines, action, meter, field)
+            return (*lines, _added(action, currency, meter))
         case _:
             found = next((each for each in lines if each.id == action.line), None)
             if found is None:
                 raise ActionRefused(f"{field}.line", f"the contract has no line {action.line}")
             if found.interval == "one_time":
                 raise ActionRefused(f"{field}.line", f"{found.name} was charged once, and does not go on")
+            _check_keeps_use(found, action, meters, field)
             changed = _changed(found, action, field)
             replaced = (changed if each.id == action.line else each for each in lines)
             return tuple(each for each in replaced if each is not None)
+
+
+def _check_by_use(lines: Sequence[PricedLine], action: AddLine, meter: str, field: str) -> None:
+    """Raise `ActionRefused` for what a line cannot be that is charged by use: what is measured is of one line."""
+    if meter and action.quantity != 1:
+        raise ActionRefused(f"{field}.quantity", f"{action.name} is charged by use: its quantity is 1")
+    if meter and any(each.sku == action.sku for each in lines):
+        reason = f"{action.sku} is charged by use, and the contract has a line of it already"
+        raise ActionRefused(f"{field}.sku", reason)
+
+
+def _check_keeps_use(line: PricedLine, action: LineAction, meters: Meters, field: str) -> None:
+    """Raise `ActionRefused` for a quantity of what is charged by use, and for a product in the place of one of which
+    either is charged so."""
+    if isinstance(action, ChangeQuantity) and line.meter:
+        raise ActionRefused(f"{field}.quantity", f"{line.name} is charged by use: it has no quantity to change")
+    if isinstance(action, ChangePlan) and (line.meter or action.sku in meters):
+        reason = f"{line.name if line.meter else action.name} is charged by use: remove the line, and add another one"
+        raise ActionRefused(f"{field}.sku", reason)
 
 
 def _changed(line: PricedLine, action: LineAction, field: str) -> PricedLine | None:
@@ -669,18 +710,19 @@ def _discounted(terms: LineTerms, percent: Decimal) -> LineTerms:
 
 
 def _dearer(line: PricedLine, percent: Decimal, currency: str) -> PricedLine:
-    """Return a line at a price that is higher by some percent. A discount from the former price ends with it."""
-    if not percent or line.interval == "one_time":
+    """Return a line at a price that is higher by some percent. A discount from the former price ends with it. What is
+    used up to the end of the term is billed at its end, at the price that the line has then: that one stays."""
+    if not percent or line.interval == "one_time" or line.meter:
         return line
     raised = scaled_price(line.terms.unit_price, (WHOLE + percent) / WHOLE, currency)
     return with_terms(line, LineTerms(line.terms.quantity, raised))
 
 
-def _added(action: AddLine, currency: str) -> PricedLine:
+def _added(action: AddLine, currency: str, meter: str) -> PricedLine:
     line = DealLine(
         action.line, action.sku, action.name, action.quantity, action.unit_price, action.interval, listed=True
     )
-    return priced_line(line, currency)
+    return priced_line(line, currency, meter=meter)
 
 
 def _positive(number: Decimal, field: str) -> None:
@@ -701,7 +743,8 @@ def _check_amount(quantity: Decimal, unit_price: Decimal, field: str) -> None:
 def mrr(lines: Sequence[PricedLine], currency: str) -> Money:
     """Return the monthly recurring revenue of lines: the price of a month, each rounded half up.
 
-    A yearly price is a twelfth of it each month; what is charged once is none (ChartMogul: How MRR is calculated).
+    A yearly price is a twelfth of it each month; what is charged once, or by use, is none (ChartMogul: How MRR is
+    calculated).
     """
     recurring = (each for each in lines if each.interval != "one_time")
     return total((_recurring(each).times(Fraction(1, MONTHS[each.interval])) for each in recurring), currency)
@@ -775,13 +818,13 @@ def renewed(contract: Contract, day: date) -> Contract:
     return msgspec.structs.replace(contract, ends_on=None, renewed_until=day)
 
 
-def deltas(contract: Contract, actions: Sequence[Action], since: date) -> tuple[Delta, ...]:
+def deltas(contract: Contract, actions: Sequence[Action], since: date, meters: Meters = NO_METERS) -> tuple[Delta, ...]:
     """Return what each action changes of a contract from the day `since` on, one after the other: they add up to the
     difference of the whole.
 
     Raises `ActionRefused` as `amended` does.
     """
-    stages = _stages(contract.lines, actions, contract.currency)
+    stages = _stages(contract.lines, actions, contract.currency, meters)
     found: list[Delta] = []
     for action, (before, after) in zip(actions, pairwise(stages), strict=True):
         found.append(_delta(contract, action, before, after, since))
@@ -837,5 +880,6 @@ def _at_list_price(line: PricedLine) -> PricedLine:
 
 
 def _quantity(lines: Sequence[PricedLine], line_id: str) -> Decimal:
-    """Return how much of a line there is, or of all lines when it is not named."""
-    return sum((each.terms.quantity for each in lines if line_id in ("", each.id)), Decimal(0))
+    """Return how much of a line there is, or of all lines when it is not named; nothing of what is charged by use."""
+    counted = (each for each in lines if line_id in ("", each.id) and not each.meter)
+    return sum((each.terms.quantity for each in counted), Decimal(0))

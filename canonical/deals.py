@@ -63,9 +63,13 @@ class LineTerms(msgspec.Struct, frozen=True):
 
     def in_words(self, currency: str) -> str:
         """Return what was agreed, as people read it: `2.5 × 100.00 EUR less 15 %`."""
+        return f"{plain(self.quantity)} × {self.price_in_words(currency)}"
+
+    def price_in_words(self, currency: str) -> str:
+        """Return the price of one unit, as people read it: `100.00 EUR less 15 %`."""
         price = round(self.listed, max(exponent(currency), digits_of(self.listed)))
         less = f" less {plain(self.discount_percent)} %" if self.discount_percent else ""
-        return f"{plain(self.quantity)} × {price:,f} {currency}{less}"
+        return f"{price:,f} {currency}{less}"
 
 
 class DealLine(msgspec.Struct, frozen=True):
@@ -235,6 +239,9 @@ class PricedLine(msgspec.Struct, frozen=True):
     are not what was agreed (2.5 units, a price of 0.0049, a discount), `agreed` says what was; a line that cannot be
     written as whole units at such a price is one piece of its whole amount.
 
+    A line with a `meter` is charged by use, after each period: it has no quantity, and its amount is nothing. `agreed`
+    says what one unit costs, whatever its interval.
+
     `tax` is the code of its tax, `tax_percent` the rate; both are empty where they are the contract's. `tax_class` is
     that of its product.
     """
@@ -250,6 +257,8 @@ class PricedLine(msgspec.Struct, frozen=True):
     agreed: LineTerms | None = None
     billing_months: Annotated[int, msgspec.Meta(ge=1, le=36)] | None = None
     tax_class: str = STANDARD_CLASS
+    meter: str = ""
+    """The name of the meter by which it is charged; empty for a line that has a quantity."""
 
     @property
     def billed_part(self) -> Decimal:
@@ -272,13 +281,24 @@ class PricedLine(msgspec.Struct, frozen=True):
     def terms(self) -> LineTerms:
         """Return what was agreed for one invoice, whether it is said beside the whole quantity or by it."""
         said = self.agreed or LineTerms(Decimal(self.quantity), self.unit_price.decimal)
-        return said.times(self.billed_part)
+        return said if self.meter else said.times(self.billed_part)
+
+    def in_words(self) -> str:
+        """Return what was agreed for one invoice, as people read it."""
+        currency = self.unit_price.currency
+        return f"{self.terms.price_in_words(currency)} by use" if self.meter else self.terms.in_words(currency)
 
 
 def priced_line(
-    line: DealLine, currency: str, tax: str = "", tax_percent: str = "", tax_class: str = STANDARD_CLASS
+    line: DealLine,
+    currency: str,
+    tax: str = "",
+    tax_percent: str = "",
+    tax_class: str = STANDARD_CLASS,
+    meter: str = "",
 ) -> PricedLine:
-    """Return a line of a deal as one of a contract. Raises `ValueError` for an interval that is none of `INTERVALS`."""
+    """Return a line of a deal as one of a contract, with a `meter` as one that is charged by use. Raises `ValueError`
+    for an interval that is none of `INTERVALS`."""
     interval, billing_months = _interval(line.interval)
     made = PricedLine(
         line.id,
@@ -291,6 +311,7 @@ def priced_line(
         tax_percent,
         billing_months=billing_months,
         tax_class=tax_class,
+        meter=meter,
     )
     return with_terms(made, line.terms)
 
@@ -298,6 +319,9 @@ def priced_line(
 def with_terms(line: PricedLine, terms: LineTerms) -> PricedLine:
     """Return a line of a contract for which `terms` are agreed for one invoice, and nothing else is changed."""
     currency = line.unit_price.currency
+    if line.meter:
+        nothing = Money.zero(currency)
+        return msgspec.structs.replace(line, quantity=int(terms.quantity), unit_price=nothing, agreed=terms)
     price = Money.of(terms.unit_price, currency)
     by_unit = is_whole(terms.quantity) and price.decimal == terms.unit_price
     said = by_unit and not terms.discount_percent

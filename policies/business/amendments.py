@@ -80,7 +80,7 @@ def approvals_for(
     for line in after:
         was = former.get(line.id)
         if was is None or was.sku != line.sku:
-            found.append(f"{line.name}: its price of {line.terms.in_words(line.unit_price.currency)} is a new one")
+            found.append(f"{line.name}: its price of {line.in_words()} is a new one")
             continue
         discount = _discount(was.terms, line.terms, began_at.get(line.id, was.terms.unit_price))
         most = Decimal(str(limits.discount_percent))

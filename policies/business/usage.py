@@ -56,6 +56,11 @@ class Meter(Fact, frozen=True):
     late_days: Annotated[int, msgspec.Meta(ge=1, le=35)] = 35
 
 
+def meters_by_product(catalogue: Catalogue) -> dict[str, str]:
+    """Return the names of the meters by which products are charged, by the product's number."""
+    return {meter.sku: name for name, meter in METERS.of(catalogue).items()}
+
+
 def _check(catalogue: Catalogue) -> Iterator[Report]:
     measured: dict[str, str] = {}
     for name, meter in METERS.of(catalogue).items():

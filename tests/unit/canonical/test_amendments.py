@@ -27,6 +27,7 @@ from canonical.amendments import (
     Resume,
     Reverse,
     amended,
+    changed_by_use,
     contract_value,
     deltas,
     end_after,
@@ -41,7 +42,7 @@ from canonical.amendments import (
     with_end,
 )
 from canonical.billing import Contract
-from canonical.deals import DealLine, PricedLine, priced_line
+from canonical.deals import MONTHS, DealLine, LineTerms, PricedLine, deal_line, nothing_of, priced_line, with_terms
 from canonical.money import Money
 from policies.contract.conformance import unfit
 from policies.problems import FieldError
@@ -414,3 +415,80 @@ def test_another_term_after_an_end_inside_of_a_month_is_counted_from_that_end() 
     of = renewed(contract(line("seat", "3", "20"), starts_on=date(2026, 1, 1)), date(2026, 7, 15))
 
     assert end_after(of, 6) == date(2027, 1, 15)
+
+
+METERS = {"CALLS": "api_calls", "DISK": "gigabytes"}
+UNIT_PRICES = st.decimals(min_value=0, max_value=10_000, places=6)
+
+
+def by_use(price: str = "0.0049", interval: str = "month", name: str = "calls") -> PricedLine:
+    sold = DealLine(name, name.upper(), name.title(), Decimal(1), Decimal(price), interval, listed=True)
+    return priced_line(sold, "EUR", meter=METERS[name.upper()])
+
+
+@given(UNIT_PRICES, st.sampled_from(sorted(MONTHS)), st.integers(0, 99), st.integers(1, 500))
+def test_what_is_charged_by_use_is_worth_nothing_in_advance_and_keeps_the_price_of_one_unit(
+    price: Decimal, interval: str, discount: int, seats: int
+) -> None:
+    net, listed = price * (100 - discount) / 100, price if discount else None
+    sold = DealLine("calls", "CALLS", "Calls", Decimal(1), net, interval, True, listed, Decimal(discount))
+    made, seat = priced_line(sold, "EUR", meter="api_calls"), line("seat", str(seats), "20")
+    alone, both = contract(seat), contract(seat, made)
+
+    assert (made.net.amount, made.charge.amount, made.quantity) == (0, 0, 1)
+    assert made.terms == LineTerms(Decimal(1), net, listed, Decimal(discount))
+    assert (deal_line(made), nothing_of(made).terms.quantity) == (sold, 0)
+    assert (both.net, both.gross, mrr(both.lines, "EUR")) == (alone.net, alone.gross, mrr(alone.lines, "EUR"))
+    until = months_after(alone.starts_on, 12)
+    assert contract_value(both.lines, both.starts_on, until, "EUR") == contract_value(
+        alone.lines, alone.starts_on, until, "EUR"
+    )
+
+
+def test_a_product_with_a_meter_is_added_as_one_that_is_charged_by_use_and_removed_without_a_credit() -> None:
+    of = contract(line("seat", "10", "20"))
+    added = AddLine("calls", "CALLS", "Calls", Decimal(1), Decimal("0.02"), "month")
+
+    after = amended(of.lines, (added,), "EUR", METERS)
+    (delta,) = deltas(of, (added,), date(2018, 4, 1), METERS)
+    (gone,) = deltas(contract(*after), (RemoveLine("calls"),), date(2018, 4, 1), METERS)
+
+    assert [each.meter for each in after] == ["", "api_calls"]
+    for each in (delta, gone):
+        assert (each.quantity, each.mrr.amount, each.contract_value) == (0, 0, Money(0, "EUR"))
+
+
+@pytest.mark.parametrize(
+    ("action", "field"),
+    [
+        (AddLine("more", "CALLS", "Calls", Decimal(1), Decimal(1), "month"), "actions[0].sku"),
+        (AddLine("disk", "DISK", "Disk", Decimal(5), Decimal(1), "month"), "actions[0].quantity"),
+        (ChangeQuantity("calls", Decimal(2)), "actions[0].quantity"),
+        (ChangePlan("calls", "GOLD", "Gold", Decimal(1)), "actions[0].sku"),
+        (ChangePlan("seat", "DISK", "Disk", Decimal(1)), "actions[0].sku"),
+    ],
+)
+def test_what_is_charged_by_use_has_one_line_and_no_quantity(action: Action, field: str) -> None:
+    with pytest.raises(ActionRefused, match="charged by use") as refused:
+        amended((line("seat", "10", "20"), by_use()), (action,), "EUR", METERS)
+
+    assert refused.value.field == field
+
+
+def test_a_renewal_raises_no_price_of_what_is_charged_by_use() -> None:
+    before = (line("seat", "10", "20"), by_use("0.02"))
+
+    after = amended(before, (Renew(date(2020, 1, 1), Decimal(10)),), "EUR", METERS)
+
+    assert after == (line("seat", "10", "22"), by_use("0.02"))
+    assert changed_by_use(before, after) == ()
+
+
+def test_lines_by_use_that_end_or_get_another_price_are_told_from_all_others() -> None:
+    seat, calls, disk = line("seat", "10", "20"), by_use(), by_use(name="disk")
+    dearer = with_terms(calls, LineTerms(Decimal(1), Decimal("0.01")))
+
+    assert changed_by_use((seat, calls), (line("seat", "11", "20"), calls, disk)) == ()
+    assert changed_by_use((seat, calls), (seat, dearer)) == (calls,)
+    assert changed_by_use((seat, calls, disk), (seat, disk)) == (calls,)
+    assert changed_by_use((seat, calls), ()) == ()
