@@ -98,7 +98,7 @@ def planned(change: ContractChange, subscriptions: Sequence[Row], waiting: Seque
         if row in done:
             continue
         own = [key for key, home in homes.items() if home == row["id"]]
-        kept, left = _fitting(row, [wanted[key] for key in own if key in wanted])
+        kept, left = _fitting(row, [wanted[key] for key in own if key in wanted], change.contract.id)
         unplaced += left
         placed.append((row, kept))
     for line in list(unplaced):
@@ -166,7 +166,7 @@ def _homes(running: Sequence[Row], done: Sequence[Row], waiting: Iterable[Row]) 
 
 
 def _months(row: Row) -> int:
-    return mapping.months_of((mapping.licensed(row) or row["items"]["data"])[0]["price"])
+    return mapping.months_of((mapping.of_lines(row) or row["items"]["data"])[0]["price"])
 
 
 def _check_runs(
@@ -208,8 +208,9 @@ def _check_billed(
     for row in unchanged:
         names = _named(row)
         said = parts.merged(present[key] for key in names if key in present)
-        billed = {each["price"]["lookup_key"]: each["quantity"] for each in mapping.licensed(row)}
-        if set(names) - present.keys() or billed != {price_key(each.lines[0]): each.quantity for each in said}:
+        billed = {each["price"]["lookup_key"]: each.get("quantity") for each in mapping.of_lines(row)}
+        wanted = {price_key(each.lines[0], change.contract.id): each.quantity for each in said}
+        if set(names) - present.keys() or billed != wanted:
             reason = (
                 f"{row['id']} of Stripe bills something else than the contract {change.contract.id} says: "
                 "set its items in Stripe to what was agreed, and try again"
@@ -226,22 +227,22 @@ def _check_billed(
             raise Rejected("billing", reason, field="lines")
 
 
-def _fitting(row: Row, lines: list[PricedLine]) -> tuple[list[PricedLine], list[PricedLine]]:
+def _fitting(row: Row, lines: list[PricedLine], contract_id: str) -> tuple[list[PricedLine], list[PricedLine]]:
     """Return those of a subscription's lines that it can bill, and those that are too many: the ones whose price is
     new there come last."""
-    prices = {each["price"]["lookup_key"] for each in mapping.licensed(row)}
+    prices = {each["price"]["lookup_key"] for each in mapping.of_lines(row)}
     kept: list[PricedLine] = []
     left: list[PricedLine] = []
-    for line in sorted(lines, key=lambda each: price_key(each) not in prices):
+    for line in sorted(lines, key=lambda each: price_key(each, contract_id) not in prices):
         (kept if _has_room(row, kept, line) else left).append(line)
     return kept, left
 
 
 def _has_room(row: Row, lines: Sequence[PricedLine], line: PricedLine) -> bool:
-    """Return whether a subscription can bill one more line, beside these and what it charges by use."""
-    prices = {price_key(each) for each in lines}
-    by_use = len(row["items"]["data"]) - len(mapping.licensed(row))
-    return price_key(line) in prices or len(prices) + by_use < MAX_ITEMS
+    """Return whether a subscription can bill one more line, beside these and what people have added to it."""
+    prices = {price_key(each, "") for each in lines}
+    others = len(row["items"]["data"]) - len(mapping.of_lines(row))
+    return price_key(line, "") in prices or len(prices) + others < MAX_ITEMS
 
 
 def _chunked(lines: Iterable[PricedLine]) -> Iterable[tuple[Item, ...]]:

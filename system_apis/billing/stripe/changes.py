@@ -21,13 +21,14 @@ from canonical.amendments import (
     InvoicePreview,
     Pause,
     Resume,
+    changed_by_use,
     ends_on,
     months_after,
     renewed,
     with_end,
 )
 from canonical.billing import Contract
-from canonical.faults import NotFound, PlatformFault, Rejected
+from canonical.faults import Conflict, NotFound, PlatformFault, Rejected
 from canonical.ids import Clock
 from system_apis.billing.stripe import change_plan, invoices, mapping, parts, previews, rests, transfers
 from system_apis.billing.stripe.change_plan import CHANGES, OVER, ChangedSubscription, Remaining
@@ -54,6 +55,8 @@ PREVIEWED = ("cancel_at", "cancel_at_period_end", "items", "proration_behavior",
 A_MONTHS_END = timedelta(days=3, hours=2)
 """By how much a period's end may be off the end of the term that it belongs to: Stripe counts months in UTC from the
 moment at which the first began, and the term is in days of the seller's books."""
+UNTIL_BILLED = 600
+"""Seconds until it is asked again whether a draft is issued."""
 OF_A_CHANGE = ("subscription_update", "subscription_create")
 """Why an invoice was issued that a change has brought (The Invoice object, `billing_reason`)."""
 
@@ -105,15 +108,8 @@ class ContractChanges:
             return await self._preview_transfer(change, change.handover, known, correlation_id)
         transfers.check_keeps(change, known.running)
         plan = await self._planned(change, known)
-        if change.term is not None:
-            ends = [self._end_of(change, each.subscription, change.term.ends_on) for each in plan.to_change]
-            return BillingPreview(change.effective_at, (), max((each for each in ends if each), default=None))
-        if change.pause is not None:
-            found = self._rest(change, plan)
-            turns_at = found.turns_at or known.end_of_period(change, plan.concerned)
-            return BillingPreview(turns_at, (), resumes_at=found.resumes_at)
-        if change.at_period_end and change.renewal is None:
-            return BillingPreview(known.end_of_period(change, plan.concerned), ())
+        if charges_nothing := await self._without_invoice(change, plan, known):
+            return charges_nothing
         if change.renewal is not None:
             begins = [self._term_end(change, each.subscription) for each in plan.to_change]
             change = msgspec.structs.replace(change, effective_at=max(begins, default=change.effective_at))
@@ -124,8 +120,23 @@ class ContractChanges:
             if found := await self._preview(change, target, len(made)):
                 made.append(found)
         for items in plan.to_begin:
-            made.append(await self._preview_new(change, items, correlation_id, len(made)))
+            made += await self._preview_new(change, items, correlation_id, len(made))
         return BillingPreview(change.effective_at, tuple(made))
+
+    async def _without_invoice(self, change: ContractChange, plan: Remaining, known: Known) -> BillingPreview | None:
+        """Return what a change would be that charges nothing now; None for one that may."""
+        if change.term is not None:
+            ends = [self._end_of(change, each.subscription, change.term.ends_on) for each in plan.to_change]
+            return BillingPreview(change.effective_at, (), max((each for each in ends if each), default=None))
+        if change.pause is not None:
+            found = self._rest(change, plan)
+            turns_at = found.turns_at or known.end_of_period(change, plan.concerned)
+            return BillingPreview(turns_at, (), resumes_at=found.resumes_at)
+        if changed_by_use(change.contract.lines, change.lines):
+            return BillingPreview(await self._billed_until(change, plan), ())
+        if change.at_period_end and change.renewal is None:
+            return BillingPreview(known.end_of_period(change, plan.concerned), ())
+        return None
 
     async def carry_out(self, change: ContractChange, correlation_id: str) -> Contract:
         """Change the subscriptions of a contract, end those that bill nothing any more, and begin those that bill what
@@ -135,6 +146,11 @@ class ContractChanges:
             return await self._transfer(change, change.handover, known, correlation_id)
         transfers.check_keeps(change, known.running)
         plan = await self._planned_in_time(change, known)
+        if plan.to_change and changed_by_use(change.contract.lines, change.lines):
+            until = await self._billed_until(change, plan)
+            if until > self._clock():
+                reason = f"the period of {change.contract.id} until {until.isoformat()} runs, and is billed as it is"
+                raise Rejected("billing", reason, field="effective_at")
         if change.renewal is not None and (
             early := _before_last_period(change, plan, self._timezone(change.contract.legal_entity))
         ):
@@ -189,7 +205,7 @@ class ContractChanges:
             return BillingPreview(ends, ())
         asked = transfers.for_the_other(msgspec.structs.replace(change, effective_at=ends), handover.contract)
         items = transfers.items_of(handover.contract)
-        return BillingPreview(ends, (await self._preview_new(asked, items, correlation_id, 0),))
+        return BillingPreview(ends, await self._preview_new(asked, items, correlation_id, 0))
 
     async def _transfer(
         self, change: ContractChange, handover: Handover, known: Known, correlation_id: str
@@ -409,6 +425,32 @@ class ContractChanges:
         rows = [each.subscription for each in plan.to_change]
         return rests.rest(change, rows, self._timezone(change.contract.legal_entity))
 
+    # ---- what is charged by use
+
+    async def _billed_until(self, change: ContractChange, plan: Remaining) -> datetime:
+        """Return from when on what is charged by use may end, or have another price: from the end of the period that
+        runs, or from its beginning, once what was used before it is billed and nothing of it is.
+
+        Stripe bills what was reported until then at the former price, or not at all (Manage your usage-based billing
+        setup: Update prices mid-cycle). Raises `Rejected` for any other moment, and `Conflict` before it is billed.
+        """
+        rows = [each.subscription for each in plan.to_change]
+        begins, ends = {period_of(each)[0] for each in rows}, {period_of(each)[1] for each in rows}
+        if not change.at_period_end or change.renewal is not None or len(ends) > 1:
+            reason = f"what {change.contract.id} is charged for by use changes at the end of one period"
+            raise Rejected("billing", reason, field="effective_at")
+        starts_at, ends_at = moment_of(max(begins)), moment_of(max(ends))
+        if change.effective_at < starts_at:
+            reason = f"the period of {change.contract.id} ended on {starts_at:%Y-%m-%d}: give the change up, ask again"
+            raise Rejected("billing", reason, field="effective_at")
+        if change.effective_at > starts_at:
+            return ends_at
+        for each in rows:
+            if await self._client.listed(at("invoices"), subscription=each["id"], status="draft"):
+                reason = f"what was used before {starts_at.isoformat()} is not billed yet"
+                raise Conflict("billing", reason, field="effective_at", retry_after=float(UNTIL_BILLED))
+        return starts_at
+
     # ---- previews
 
     async def _preview(self, change: ContractChange, target: ChangedSubscription, place: int) -> InvoicePreview | None:
@@ -431,7 +473,7 @@ class ContractChanges:
         sold = Sold(
             change.contract.currency,
             {item["id"]: tuple(parts.line_ids(item["metadata"])) for item in row["items"]["data"]},
-            self._sold_at(target.items),
+            self._sold_at(change.contract, target.items),
             period_of(row),
             await self._charges(source["id"], lines),
             self._price_list.months,
@@ -440,8 +482,10 @@ class ContractChanges:
 
     async def _preview_new(
         self, change: ContractChange, items: tuple[Item, ...], correlation_id: str, place: int
-    ) -> InvoicePreview:
-        """Return the first invoice of a subscription that is to begin."""
+    ) -> tuple[InvoicePreview, ...]:
+        """Return the first invoice of a subscription that is to begin: none where it is charged by use alone."""
+        if all(each.quantity is None for each in items):
+            return ()
         phase = await self._phase(change, items, correlation_id)
         settings: Row = phase.get("invoice_settings", {})
         asked = phase | {
@@ -453,9 +497,10 @@ class ContractChanges:
         if source is None:
             raise Rejected("billing", f"Stripe would bill nothing for {items[0].lines[0].name}", field="lines")
         lines, currency = await self._lines(source), change.contract.currency
-        sold = Sold(currency, {}, self._sold_at(items), None, {}, self._price_list.months)
+        sold_at = self._sold_at(change.contract, items)
+        sold = Sold(currency, {}, sold_at, None, {}, self._price_list.months)
         shown = source | {"custom_fields": settings.get("custom_fields")}
-        return await self._shown(change, shown, lines, phase["metadata"], sold, place)
+        return (await self._shown(change, shown, lines, phase["metadata"], sold, place),)
 
     async def _shown(
         self, change: ContractChange, source: Row, lines: list[Row], metadata: Row, sold: Sold, place: int
@@ -472,10 +517,12 @@ class ContractChanges:
     async def _lines(self, source: Row) -> list[Row]:
         return await self._client.whole(source["lines"], at("invoices", source["id"], "lines"))
 
-    def _sold_at(self, items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    def _sold_at(self, contract: Contract, items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
         """Return the ids of the lines of items, by Stripe's ids of their prices."""
         prices = self._price_list.prices
-        return {prices[parts.price_key(each.lines[0])]: tuple(line.id for line in each.lines) for each in items}
+        return {
+            prices[parts.price_key(each.lines[0], contract.id)]: tuple(line.id for line in each.lines) for each in items
+        }
 
     async def _charges(self, preview_id: str, lines: list[Row]) -> dict[str, Row]:
         """Return what was charged and is credited by lines of a preview, which may credit what stands in it as well."""

@@ -139,7 +139,7 @@ class Contracts:
         active = msgspec.structs.replace(contract, state="active")
         begun = [each for each in started if each is not None]
         with_subscriptions = with_references(active, "subscription", [subscription for subscription, _ in begun])
-        return with_references(with_subscriptions, "invoice", [invoice for _, invoice in begun])
+        return with_references(with_subscriptions, "invoice", [invoice for _, invoice in begun if invoice])
 
     async def _start(self, contract: Contract, schedule: Row, part: Part) -> tuple[str, str] | None:
         """Start one schedule. Return the ids of its subscription and its first invoice, None when it begins later."""
@@ -170,13 +170,16 @@ class Contracts:
 
     async def first_invoice(self, contract: Contract, schedule: Row) -> tuple[str, str]:
         """Issue the first invoice of a schedule that has begun, which is expanded by `FIRST_INVOICE`. Return the ids of
-        its subscription and of that invoice."""
+        its subscription and of that invoice; an empty one where there is none, as of what is charged by use alone
+        (Compare classic and flexible billing mode: Suppress zero-amount line items)."""
         subscription: Row | None = schedule["subscription"]
         if released := schedule["released_subscription"]:
             subscription = await self._client.get(at("subscriptions", released), expand=["latest_invoice"])
         if subscription is None:
             raise Rejected("billing", f"the schedule of {contract.id} is {schedule['status']}", field="state")
-        invoice: Row = subscription["latest_invoice"]
+        invoice: Row | None = subscription["latest_invoice"]
+        if invoice is None:
+            return subscription["id"], ""
         await self.issue(invoice)
         return subscription["id"], invoice["id"]
 

@@ -89,6 +89,8 @@ FIELDS: dict[str, Fields] = {
         "tax_behavior": TECHNICAL,
         "recurring.interval": "line.interval",
         "recurring.interval_count": "line.billing_months",
+        "recurring.usage_type": "line.meter",
+        "recurring.meter": "line.meter",
     },
     "tax_rates": {
         "display_name": TECHNICAL,
@@ -138,7 +140,9 @@ FIELDS: dict[str, Fields] = {
         "metadata.tiergate_correction": "refund_order.id",
     },
     "billing": {
-        "event_name": TECHNICAL,
+        "display_name": "contract.id line.meter",
+        "default_aggregation.formula": TECHNICAL,
+        "event_name": "contract.id line.meter",
         "identifier": "usage.id",
         "timestamp": "usage.ends_at",
         "payload.*": "contract.customer_id usage.quantity",
@@ -289,20 +293,31 @@ def at_creation(source: Customer) -> Row:
     }
 
 
-def price(line: PricedLine) -> Row:
-    """Return the price of one piece of a line, with what was agreed for it in its metadata."""
+def meter(line: PricedLine, contract_id: str) -> Row:
+    """Return the meter of a line that is charged by use: what was used in a period comes as one event, so it adds up
+    (API reference: Create a billing meter)."""
+    key = parts.meter_key(line, contract_id)
+    return {"display_name": key, "event_name": key, "default_aggregation": {"formula": "sum"}}
+
+
+def price(line: PricedLine, contract_id: str, meter_id: str | None = None) -> Row:
+    """Return the price of one piece of a line, with what was agreed for it in its metadata. That of one which is
+    charged by use has the meter with the id. Raises `Rejected` for one that Stripe cannot bill."""
     money, terms = line.unit_price, parts.piece_terms(line)
     made: Row = {
         "product": line.sku,
         "currency": money.currency.lower(),
-        "lookup_key": price_key(line),
+        "lookup_key": price_key(line, contract_id),
         "tax_behavior": "exclusive",
-        "recurring": _recurring(line),
+        "recurring": _recurring(line, meter_id),
     }
     if terms:
         made |= {"nickname": terms.in_words(money.currency), "metadata": parts.written(terms)}
     piece = parts.piece_price(line)
     if piece != round(piece, exponent(money.currency)):
+        if not amounts.takes_decimals(piece, money.currency):
+            reason = f"{plain(piece)} {money.currency} has more digits than Stripe bills"
+            raise Rejected("billing", reason, field="line.unit_price")
         return made | {"unit_amount_decimal": plain(amounts.price_to_stripe(piece, money.currency))}
     return made | {"unit_amount": amounts.to_stripe(Money.of(piece, money.currency), "line.unit_price")}
 
@@ -353,13 +368,15 @@ def _every(months: int) -> Row:
     )
 
 
-def _recurring(line: PricedLine) -> Row | None:
-    """Return how often a price is billed (API reference: Prices, `recurring.interval_count`)."""
+def _recurring(line: PricedLine, meter_id: str | None) -> Row | None:
+    """Return how often a price is billed, and by what (API reference: Prices, `recurring.interval_count`,
+    `recurring.meter`)."""
     if line.interval == "one_time":
         return None
+    by_use = {"usage_type": "metered", "meter": meter_id} if line.meter else {}
     if line.billing_months is None:
-        return {"interval": line.interval}
-    return {"interval": "month", "interval_count": line.billing_months}
+        return {"interval": line.interval} | by_use
+    return {"interval": "month", "interval_count": line.billing_months} | by_use
 
 
 def months_of(price: Row) -> int:
@@ -368,10 +385,10 @@ def months_of(price: Row) -> int:
     return MONTHS.get(recurring["interval"], 0) * recurring["interval_count"]
 
 
-def licensed(subscription: Row) -> list[Row]:
-    """Return the items of a subscription that bill lines of the contract. One that is charged by use was added by a
-    person, is of no line, and has no quantity (The Subscription Item object)."""
-    return [each for each in subscription["items"]["data"] if not is_metered(each)]
+def of_lines(subscription: Row) -> list[Row]:
+    """Return the items of a subscription that bill lines of the contract. One that is charged by use, and is of no
+    line, was added by a person."""
+    return [each for each in subscription["items"]["data"] if not is_metered(each) or LINE in each["metadata"]]
 
 
 def is_metered(item: Row) -> bool:
@@ -382,7 +399,7 @@ def is_metered(item: Row) -> bool:
 def memo(items: Iterable[Item]) -> str:
     """Return what is written on each invoice about lines of which price and quantity do not say what was agreed."""
     lines = [line for item in items for line in item.lines if parts.piece_terms(line)]
-    noted = (f"{line.name}: {line.terms.in_words(line.unit_price.currency)}" for line in lines)
+    noted = (f"{line.name}: {line.in_words()}" for line in lines)
     return "\n".join(noted)[:MAX_VALUE]
 
 
@@ -449,7 +466,7 @@ def phase(
     def items(wanted: tuple[Item, ...]) -> list[Row]:
         return [
             {
-                "price": prices[price_key(each.lines[0])],
+                "price": prices[price_key(each.lines[0], contract.id)],
                 "quantity": each.quantity,
                 "tax_rates": None if rate(each) == default else [rate(each)],
                 "metadata": each.metadata(),
@@ -482,16 +499,17 @@ def changed_items(
 ) -> list[Row]:
     """Return what makes `items` of those of a subscription (API reference: Update a subscription, `items`).
 
-    What is charged by use stays. An item that is to have another price is changed in its place, so that there are never
-    more than twenty.
+    What people have added stays. An item that is to have another price is changed in its place, so that there are never
+    more than twenty; one that is charged by use, and one that is not, take no other's place.
     `prices` and `tax_rates` hold Stripe's ids by natural key.
     """
     default = [each["id"] for each in subscription["default_tax_rates"]]
-    present = licensed(subscription)
-    wanted = {prices[price_key(each.lines[0])]: each for each in items}
+    present = of_lines(subscription)
+    wanted = {prices[price_key(each.lines[0], contract.id)]: each for each in items}
     kept = [(each, price) for each in present if (price := each["price"]["id"]) in wanted]
     new = [price for price in wanted if price not in [each for _, each in kept]]
     gone = [each for each in present if each["price"]["id"] not in wanted]
+    replaced = _replaced(gone, {price: wanted[price] for price in new})
 
     def rates(item: Item) -> list[str]:
         if contract.taxed_by_billing:
@@ -500,18 +518,19 @@ def changed_items(
         return [] if rate == default else rate
 
     rows: list[Row] = []
-    for each, price in [*kept, *zip(gone, new, strict=False)]:
+    for each, price in [*kept, *replaced]:
         item = wanted[price]
         row: Row = {"metadata": _named(each["metadata"], item.metadata())}
         if [rate["id"] for rate in each["tax_rates"]] != rates(item):
             row["tax_rates"] = rates(item) or ""
         if each["price"]["id"] != price:
             row |= {"price": price, "quantity": item.quantity}
-        elif each["quantity"] != item.quantity:
+        elif each.get("quantity") != item.quantity:
             row["quantity"] = item.quantity
         row = {name: value for name, value in row.items() if value != {}}
         rows += [{"id": each["id"]} | row] if row else []
-    rows += [{"id": each["id"], "deleted": True} for each in gone[len(new) :]]
+    left = [each for each in gone if each not in [item for item, _ in replaced]]
+    rows += [{"id": each["id"], "deleted": True} for each in left]
     rows += [
         {
             "price": price,
@@ -519,17 +538,29 @@ def changed_items(
             "tax_rates": rates(wanted[price]) or None,
             "metadata": wanted[price].metadata(),
         }
-        for price in new[len(gone) :]
+        for price in new
+        if price not in [each for _, each in replaced]
     ]
     return rows
+
+
+def _replaced(gone: list[Row], new: dict[str, Item]) -> list[tuple[Row, str]]:
+    """Return which items that are to go have which of the new prices then."""
+    found: list[tuple[Row, str]] = []
+    for by_use in (False, True):
+        rows = [each for each in gone if is_metered(each) == by_use]
+        prices = [price for price, item in new.items() if bool(item.lines[0].meter) == by_use]
+        found += zip(rows, prices, strict=False)
+    return found
 
 
 def ended_items(subscription: Row) -> list[Row]:
     """Return what makes the items of a subscription bill nothing, for no line any more: it needs an item until it is
     cancelled, and a cancellation itself is always of now (API reference: Cancel a subscription, `prorate`). What is
-    charged by use stays: it has no quantity to take away."""
+    charged by use has no quantity to take away."""
     return [
-        {"id": each["id"], "quantity": 0, "metadata": _named(each["metadata"], {})} for each in licensed(subscription)
+        {"id": each["id"], "metadata": _named(each["metadata"], {})} | ({} if is_metered(each) else {"quantity": 0})
+        for each in of_lines(subscription)
     ]
 
 

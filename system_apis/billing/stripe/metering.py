@@ -1,7 +1,8 @@
 """What was used in a period, as one event of a meter of Stripe (Billing: Record usage for billing with the API).
 
-A person sets the meter and its price up. The event lies in a minute of the period that is this handover's alone, so
-that what Stripe has of that minute says whether it came: an identifier says so for a day only.
+The meter and its price came with the line, or were set up by a person. The event lies in a minute of the period that
+is this handover's alone, so that what Stripe has of that minute says whether it came: an identifier says so for a day
+only.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def charging(usage: UsageOfPeriod, owned: Iterable[Row], moment: int) -> tuple[R
         is_then = each["start_date"] <= moment and (each["ended_at"] is None or moment < each["ended_at"])
         if is_then and is_of(each, usage.contract):
             for item in each["items"]["data"]:
-                if is_metered(item) and item["price"]["product"] == usage.sku:
+                if is_metered(item) and item["price"]["product"] == usage.sku and item["created"] <= moment:
                     return each, item
     until = usage.ends_at.isoformat()
     reason = f"no subscription of {usage.contract.id} has a metered price of {usage.sku} for the period until {until}"

@@ -7,6 +7,8 @@ lines an item stands for is written in its metadata, so every line is kept for i
 The quantity of an item is a whole number. A line is billed by its units where they are whole and their price times
 their number is its amount to the minor unit; every other line is billed as pieces of its whole amount. So Stripe never
 rounds an amount, and what was agreed is written at the price, of which a line of an invoice names the id.
+
+A line that is charged by use is an item of its own without a quantity, at the price of one unit.
 """
 
 from __future__ import annotations
@@ -38,8 +40,9 @@ class Item(msgspec.Struct, frozen=True):
     lines: tuple[PricedLine, ...]
 
     @property
-    def quantity(self) -> int:
-        return sum(pieces(line) for line in self.lines)
+    def quantity(self) -> int | None:
+        """Return how many pieces are billed; None for what is charged by use (The Subscription Item object)."""
+        return None if self.lines[0].meter else sum(pieces(line) for line in self.lines)
 
     def metadata(self) -> dict[str, str]:
         """Return the ids of the lines. Raises `Rejected` for more of them than metadata holds."""
@@ -69,8 +72,8 @@ def pieces(line: PricedLine) -> int:
 
 
 def piece_price(line: PricedLine) -> Decimal:
-    """Return the price of one piece on one invoice, in major units."""
-    return line.terms.unit_price if _is_billed_by_unit(line) else line.charge.decimal
+    """Return the price of one piece on one invoice, in major units; of what is charged by use, that of one unit."""
+    return line.terms.unit_price if line.meter or _is_billed_by_unit(line) else line.charge.decimal
 
 
 def months(line: PricedLine) -> int | None:
@@ -83,7 +86,7 @@ def months(line: PricedLine) -> int | None:
 def piece_terms(line: PricedLine) -> LineTerms | None:
     """Return what was agreed for one piece, None where its price says it."""
     terms = line.terms
-    if _is_billed_by_unit(line) and not terms.discount_percent:
+    if (line.meter or _is_billed_by_unit(line)) and not terms.discount_percent:
         return None
     return msgspec.structs.replace(terms, quantity=terms.quantity / pieces(line))
 
@@ -96,12 +99,21 @@ def _is_billed_by_unit(line: PricedLine) -> bool:
     return is_minor or takes_decimals(terms.unit_price, currency)
 
 
-def price_key(line: PricedLine) -> str:
-    """Return the natural key of a price: the same product at the same price and terms is the same price."""
+def meter_key(line: PricedLine, contract_id: str) -> str:
+    """Return the natural key of the meter of a line that is charged by use: each contract has its own, since a meter
+    counts what a customer uses with all that it has."""
+    return f"{contract_id}:{line.meter}"
+
+
+def price_key(line: PricedLine, contract_id: str) -> str:
+    """Return the natural key of a price: the same product at the same price and terms is the same price. What is
+    charged by use has one for each contract, since a price has one meter."""
     currency = line.unit_price.currency
     amount = plain(piece_price(line).scaleb(exponent(currency)))
     interval = f"{line.billing_months}_months" if line.billing_months else line.interval
     key = f"{line.sku}:{currency}:{interval}:{amount}"
+    if line.meter:
+        key = f"{key}:{meter_key(line, contract_id)}"
     terms = piece_terms(line)
     return f"{key}:{':'.join(written(terms).values())}" if terms else key
 
@@ -164,10 +176,10 @@ def line_ids(metadata: dict[str, str]) -> Iterator[str]:
 
 
 def merged(lines: Iterable[PricedLine]) -> list[Item]:
-    """Return lines as items: those of one price are one."""
+    """Return lines of one contract as items: those of one price are one."""
     by_price: dict[str, list[PricedLine]] = {}
     for line in lines:
-        by_price.setdefault(price_key(line), []).append(line)
+        by_price.setdefault(price_key(line, ""), []).append(line)
     return [Item(tuple(each)) for each in by_price.values()]
 
 

@@ -1,4 +1,4 @@
-"""Products, prices and tax rates in Stripe: found by our own keys, or created, and read back from invoices.
+"""Products, meters, prices and tax rates in Stripe: found by our own keys, or created, and read back from invoices.
 
 They are data of the catalogue: none of them bills anything by itself, and none changes once it is there.
 """
@@ -33,14 +33,14 @@ class PriceList:
         """How many months a price is for, 0 for one that is charged once, by the id of the price."""
 
     async def ensure(self, contract: Contract, lines: Sequence[PricedLine]) -> None:
-        """Let there be the products, prices and tax rates of lines of a contract. Raises `Rejected` for what Stripe
-        cannot bill."""
+        """Let there be the products, meters, prices and tax rates of lines of a contract. Raises `Rejected` for what
+        Stripe cannot bill."""
         if not contract.taxed_by_billing:
-            await self._ensure_prices(lines)
+            await self._ensure_prices(contract.id, lines)
             await self._ensure_tax_rates(contract, lines)
             return
         codes = {line.sku: code for line in lines if (code := mapping.product_tax_code(line, self._tax_codes))}
-        await self._ensure_prices(lines)
+        await self._ensure_prices(contract.id, lines)
         await self._ensure_tax_codes(codes)
 
     async def learn(self, lines: list[Row]) -> None:
@@ -50,12 +50,14 @@ class PriceList:
         for price in {invoices.price_of(each) for each in lines} - self.terms.keys() - {None}:
             self._learn_price(await self._client.get(at("prices", str(price))))
 
-    async def _ensure_prices(self, lines: Sequence[PricedLine]) -> None:
+    async def _ensure_prices(self, contract_id: str, lines: Sequence[PricedLine]) -> None:
         """Find or create the products by SKU, and the prices by lookup key: natural keys that Stripe keeps unique."""
-        missing = {parts.price_key(line): line for line in lines if parts.price_key(line) not in self.prices}
+        keyed = {parts.price_key(line, contract_id): line for line in lines}
+        missing = {key: line for key, line in keyed.items() if key not in self.prices}
         if not missing:
             return
-        wanted = {key: mapping.price(line) for key, line in missing.items()}  # all that can be billed, or none is made
+        for line in missing.values():
+            mapping.price(line, contract_id)  # all that can be billed, or none is made
         for each in await self._client.listed(at("prices"), lookup_keys=list(missing)):
             if self._automatic_tax and each["tax_behavior"] == "unspecified":
                 path, key = at("prices", each["id"]), f"tax_behavior:{each['id']}"
@@ -64,8 +66,12 @@ class PriceList:
         for key, line in missing.items():
             if key not in self.prices:
                 await self._ensure_product(line)
+                meter = await self._meter(line, contract_id) if line.meter else None
+                wanted = mapping.price(line, contract_id, meter)
                 try:
-                    made = await self._client.create(at("prices"), f"price:{key}", **wanted[key])
+                    made = await self._client.create(
+                        at("prices"), ":".join(filter(None, ("price", key, meter))), **wanted
+                    )
                 except Conflict:
                     made = (await self._client.listed(at("prices"), lookup_keys=[key]))[0]
                 except Rejected as refused:
@@ -80,6 +86,20 @@ class PriceList:
     def _learn_price(self, price: Row) -> None:
         self.terms[price["id"]] = parts.read(price["metadata"])
         self.months[price["id"]] = mapping.months_of(price)
+
+    async def _meter(self, line: PricedLine, contract_id: str) -> str:
+        """Return the id of the meter of a line of a contract. One that is active keeps its event name for itself, and
+        no list can be asked for one by that (API reference: Create a billing meter, List billing meters)."""
+        wanted = mapping.meter(line, contract_id)
+        name = wanted["event_name"]
+        try:
+            made = await self._client.create(at("billing", "meters"), f"meter:{name}", **wanted)
+        except (Rejected, Conflict):
+            there = await self._client.listed(at("billing", "meters"), status="active")
+            made = next((each for each in there if each["event_name"] == name), None)
+            if made is None:
+                raise
+        return made["id"]
 
     async def _ensure_product(self, line: PricedLine) -> None:
         try:

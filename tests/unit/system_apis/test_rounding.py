@@ -33,10 +33,10 @@ def sold(quantity: Decimal, price: Decimal, currency: str, discount: Decimal = D
 
 def billed(*lines: PricedLine) -> int:
     """Return what the stand-in of billing charges for lines that are one item, in its minor units."""
-    price = mapping.price(lines[0])
+    price = mapping.price(lines[0], "con_1")
     unit = str(price.get("unit_amount", price.get("unit_amount_decimal")))
     currencies.unit_amount(unit, "unit_amount_decimal", price["currency"])
-    return rounded_amount(unit, Item(lines).quantity)
+    return rounded_amount(unit, Item(lines).quantity or 0)
 
 
 def is_billable(line: PricedLine) -> bool:
@@ -66,7 +66,7 @@ def test_lines_that_billing_merges_cost_what_they_cost_apart(
         line = sold(quantity, price, currency)
         same = sold(quantity, price, currency)
 
-        assert parts.price_key(line) == parts.price_key(same)
+        assert parts.price_key(line, "con_1") == parts.price_key(same, "con_1")
         if is_billable(line):
             assert billed(line, same) == 2 * amounts.to_stripe(line.net, "net")
 
@@ -75,7 +75,7 @@ def test_lines_that_billing_merges_cost_what_they_cost_apart(
 def test_lines_of_one_price_that_are_billed_by_their_units_are_merged(first: int, second: int, price: Decimal) -> None:
     lines = [sold(Decimal(quantity), round(price, 2), "EUR") for quantity in (first, second)]
 
-    assert len({parts.price_key(line) for line in lines}) == 1
+    assert len({parts.price_key(line, "con_1") for line in lines}) == 1
     assert Item(tuple(lines)).quantity == first + second
 
 
