@@ -91,7 +91,7 @@ class Activation(DBOSConfiguredInstance):
                 raise _by_hand(order, line, f"{line.name} was delivered late: charge {line.net} by hand")
             if found.over_at is not None:  # a subscription of its own could not end with it
                 until, since = found.over_at.astimezone(found.zone).date(), found.today
-                what = f"{line.terms.in_words(contract.currency)} each {line.interval}"
+                what = f"{line.in_words()} each {line.interval}"
                 reason = f"{line.name} was delivered after its end on {until} was agreed: charge {what} from {since}"
                 raise _by_hand(order, line, f"{reason} by hand")
             late = msgspec.structs.replace(contract, group=line.id, lines=(line,))

@@ -14,12 +14,14 @@ import msgspec
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 
+from canonical.amendments import Meters
 from canonical.cases import Finding
 from canonical.deals import Deal, ProvisioningRequest
 from canonical.faults import NotFound
 from canonical.money import UnknownCurrency, total
 from canonical.orders import Order, Plan
 from policies.business.start_window import allowed_starts
+from policies.business.usage import meters_by_product
 from policies.context.correlation import correlated
 from process_apis import credit_review, onboarding, validation
 from process_apis.records import cross_references
@@ -72,9 +74,10 @@ class QuoteToCash(DBOSConfiguredInstance):
     def _check(self, order: Order, row: sa.Row[Any]) -> Outcome:
         context = self._context
         deal = context.platforms.deal(order.crm, order.deal_id)
+        meters = meters_by_product(context.live_catalogue.current)
         self._check_region(order, deal)
         if row.attempts:  # it waits: whose it is, and what it is worth, is asked for until it is accepted
-            context.orders.change(order.id, legal_entity=deal.legal_entity or "", **_worth(deal))
+            context.orders.change(order.id, legal_entity=deal.legal_entity or "", **_worth(deal, meters))
         seller = None
         if deal.legal_entity:
             with contextlib.suppress(NotFound):  # then it is one of the findings
@@ -83,7 +86,8 @@ class QuoteToCash(DBOSConfiguredInstance):
         products = context.platforms.known_products(skus, deal.legal_entity or "") if skus else {}
         same = [] if row.accepts_duplicate else onboarding.duplicates(context, order.crm, deal)
         starts = allowed_starts(context.live_catalogue.current, order.received_at.date())
-        found = [*validation.findings(deal, seller, products, same, starts), *self._who_sells(order.crm, deal)]
+        found = validation.findings(deal, seller, products, same, starts, meters)
+        found += self._who_sells(order.crm, deal)
         if deal.contract_id:
             reason = f"the deal is a change of the contract {deal.contract_id}, and no sale: give the order up"
             found.append(Finding("deal.contract_id", reason))
@@ -95,7 +99,8 @@ class QuoteToCash(DBOSConfiguredInstance):
             raise Held("deal_invalid", found, ("retry", "compensate"))
         customer_id, parent_id = onboarding.identify(context, order.crm, deal)
         contract_id = cross_references.canonical_id(context.database, "con", "order", order.id)
-        plan = validation.plan(deal, order.crm, seller, products, order.id, customer_id, contract_id, parent_id)
+        ids = order.id, customer_id, contract_id, parent_id
+        plan = validation.plan(deal, order.crm, seller, products, *ids, meters)
         context.orders.accept(order.id, deal.name, deal.placed_by, plan)
         return "done"
 
@@ -249,10 +254,12 @@ class QuoteToCash(DBOSConfiguredInstance):
         return "done"
 
 
-def _worth(deal: Deal) -> dict[str, str | int]:
-    """Return the net amount of a deal's first invoice, nothing for a deal with findings about that."""
+def _worth(deal: Deal, meters: Meters) -> dict[str, str | int]:
+    """Return the net amount of a deal's first invoice, nothing for a deal with findings about that. What is charged by
+    use is on later ones."""
+    once = (line.terms for line in deal.lines if line.sku not in meters)
     try:
-        worth = total((line.terms.net(deal.currency) for line in deal.lines), deal.currency)
+        worth = total((each.net(deal.currency) for each in once), deal.currency)
     except (UnknownCurrency, InvalidOperation):  # the second: more digits than a number of ours has
         return {}
     return {"currency": worth.currency, "amount": worth.amount} if abs(worth.amount) < LARGEST else {}

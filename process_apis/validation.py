@@ -11,6 +11,7 @@ from stdnum import get_cc_module
 from stdnum.eu import vat as eu_vat
 from stdnum.exceptions import ValidationError
 
+from canonical.amendments import NO_METERS, Meters
 from canonical.billing import Contract
 from canonical.cases import Finding
 from canonical.countries import is_country
@@ -34,38 +35,45 @@ def findings(
     products: Mapping[str, Product],
     duplicates: Collection[str],
     starts: tuple[date, date],
+    meters: Meters = NO_METERS,
 ) -> list[Finding]:
     """Return all that is wrong with a deal.
 
     `products` are those that the ERP knows, by SKU; `duplicates` are other accounts with the same tax number that are
-    customers already; `starts` are the first and the last day on which it may start.
+    customers already; `starts` are the first and the last day on which it may start; `meters` name the products that
+    are charged by use.
     """
     return [
         *_of_parties(deal, seller, duplicates),
         *_of_currency(deal),
         *_of_term(deal, starts),
-        *_of_lines(deal, products),
+        *_of_lines(deal, products, meters),
         *_of_custom(deal),
         *_of_invoicing(deal),
         *(_of_taxes(deal, seller, products) if seller else ()),
     ]
 
 
-def findings_of_lines(deal: Deal, seller: LegalEntity, products: Mapping[str, Product]) -> list[Finding]:
+def findings_of_lines(
+    deal: Deal, seller: LegalEntity, products: Mapping[str, Product], meters: Meters
+) -> list[Finding]:
     """Return what is wrong with the lines of a deal that changes a contract: their products, amounts and taxes."""
     lines = (
-        each for place, line in enumerate(deal.lines) for each in _of_line(line, f"deal.lines[{place}]", deal, products)
+        each
+        for place, line in enumerate(deal.lines)
+        for each in _of_line(line, f"deal.lines[{place}]", deal, products, meters.get(line.sku, ""))
     )
     return [*lines, *_of_taxes(deal, seller, products)]
 
 
-def priced(deal: Deal, seller: LegalEntity, products: Mapping[str, Product]) -> tuple[PricedLine, ...]:
+def priced(deal: Deal, seller: LegalEntity, products: Mapping[str, Product], meters: Meters) -> tuple[PricedLine, ...]:
     """Return the lines of a deal that has no findings, each with the tax of its own."""
     made: list[PricedLine] = []
     for line in deal.lines:
         tax = _tax(line, deal, seller, products)
         percent = _percent(tax) if tax.code else ""
-        made.append(priced_line(line, deal.currency, tax.code, percent, products[line.sku].tax_class))
+        of_product = products[line.sku].tax_class, meters.get(line.sku, "")
+        made.append(priced_line(line, deal.currency, tax.code, percent, *of_product))
     return tuple(made)
 
 
@@ -168,14 +176,17 @@ def _of_invoicing(deal: Deal) -> Iterator[Finding]:
         yield Finding("deal.invoicing.bill_to.address.country", unknown)
 
 
-def _of_lines(deal: Deal, products: Mapping[str, Product]) -> list[Finding]:
+def _of_lines(deal: Deal, products: Mapping[str, Product], meters: Meters) -> list[Finding]:
     found: list[Finding] = []
     if not deal.lines:
         found.append(Finding("deal.lines", "the deal has no lines"))
     elif all(line.interval == "one_time" for line in deal.lines):
         found.append(Finding("deal.lines", "a contract needs at least one recurring line"))
     for index, line in enumerate(deal.lines):
-        found += _of_line(line, f"deal.lines[{index}]", deal, products)
+        place, meter = f"deal.lines[{index}]", meters.get(line.sku, "")
+        found += _of_line(line, place, deal, products, meter)
+        if meter and line.sku in [each.sku for each in deal.lines[:index]]:
+            found.append(Finding(f"{place}.sku", f"{line.sku} is charged by use, and is sold once: take a line away"))
     return found
 
 
@@ -186,29 +197,48 @@ def _of_custom(deal: Deal) -> Iterator[Finding]:
             yield Finding(f"deal.custom.{name}", reason)
 
 
-def _of_line(line: DealLine, place: str, deal: Deal, products: Mapping[str, Product]) -> list[Finding]:
+def _of_line(line: DealLine, place: str, deal: Deal, products: Mapping[str, Product], meter: str) -> list[Finding]:
     found: list[Finding] = []
     known = products.get(line.sku)
     if known and known.withdrawn:
         found.append(Finding(f"{place}.sku", f"{line.sku} is sold no more: it is out of use in the ERP"))
     if known is None:
         found.append(Finding(f"{place}.sku", f"the ERP has no product {line.sku or '(none)'}"))
-    found += _of_quantity(line, f"{place}.quantity", products.get(line.sku))
+    found += _of_quantity(line, f"{place}.quantity", None if meter else products.get(line.sku))
+    found += _by_use(line, place) if meter else ()
     if line.interval not in INTERVALS:
         found.append(Finding(f"{place}.interval", f"{line.interval or 'nothing'} is not one of {', '.join(INTERVALS)}"))
     if not line.listed:
         found.append(Finding(f"{place}.listed", f"the price list has no price for {line.sku} in {deal.currency}"))
-    if max(line.quantity, line.unit_price, line.quantity * line.unit_price) >= TOO_MUCH:
-        found.append(Finding(f"{place}.unit_price", f"the line has an amount of {plain(TOO_MUCH)} or more"))
-    elif line.unit_price < 0:
-        found.append(Finding(f"{place}.unit_price", "the price is negative"))
-    elif line.unit_price and line.quantity > 0 and _is_nothing(line, deal.currency):
-        reason = f"{line.terms.in_words(deal.currency)} are less than the smallest amount of money"
-        found.append(Finding(f"{place}.unit_price", reason))
-    elif line.interval in INTERVALS and (step := _step_between(line, deal.currency)):
-        reason = f"{line.terms.in_words(deal.currency)} cannot be billed: what is charged is a multiple of {step}"
-        found.append(Finding(f"{place}.unit_price", reason))
+    if wrong := _of_price(line, deal.currency, by_use=bool(meter)):
+        found.append(Finding(f"{place}.unit_price", wrong))
     return found
+
+
+def _of_price(line: DealLine, currency: str, *, by_use: bool) -> str:
+    """Return what is wrong with the price of a line, empty where nothing is. What a line comes to that is charged by
+    use is known once it was used."""
+    if max(line.quantity, line.unit_price, line.quantity * line.unit_price) >= TOO_MUCH:
+        return f"the line has an amount of {plain(TOO_MUCH)} or more"
+    if line.unit_price < 0:
+        return "the price is negative"
+    if by_use:
+        return ""
+    if line.unit_price and line.quantity > 0 and _is_nothing(line, currency):
+        return f"{line.terms.in_words(currency)} are less than the smallest amount of money"
+    if line.interval in INTERVALS and (step := _step_between(line, currency)):
+        return f"{line.terms.in_words(currency)} cannot be billed: what is charged is a multiple of {step}"
+    return ""
+
+
+def _by_use(line: DealLine, place: str) -> Iterator[Finding]:
+    """Yield what a line cannot be that is charged by use."""
+    if line.interval == "one_time":
+        reason = f"{line.sku} is charged by use, after each month, quarter, half-year or year, and not once"
+        yield Finding(f"{place}.interval", reason)
+    if line.quantity > 0 and line.quantity != 1:
+        reason = f"{line.sku} is charged by use: its quantity is 1, and its price that of one unit"
+        yield Finding(f"{place}.quantity", reason)
 
 
 def _is_nothing(line: DealLine, currency: str) -> bool:
@@ -261,6 +291,7 @@ def plan(
     customer_id: str,
     contract_id: str,
     parent_id: str | None,
+    meters: Meters = NO_METERS,
 ) -> Plan:
     """Return the customer and the contract that a deal of a CRM becomes when it has no findings."""
     account = deal.account
@@ -288,7 +319,7 @@ def plan(
         currency=deal.currency,
         starts_on=deal.starts_on,
         term_months=deal.term_months,
-        lines=priced(deal, seller, products),
+        lines=priced(deal, seller, products, meters),
         tax=tax.treatment,
         tax_percent=_percent(tax),
         custom=deal.custom,

@@ -10,12 +10,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from canonical.amendments import (
+    NO_METERS,
     ActionRefused,
     ContractFilter,
     ContractSummary,
     ContractTimeline,
     ContractVersion,
     Delta,
+    Meters,
     Pause,
     Resume,
     Reverse,
@@ -37,6 +39,7 @@ from canonical.orders import Order, Page
 from canonical.parties import Product, References
 from canonical.states import ContractState
 from policies.business.posting_windows import window_of
+from policies.business.usage import meters_by_product
 from policies.identity.authentication import Principal
 from policies.problems import MISSING, ProblemError
 from process_apis.records import cross_references, customers
@@ -106,6 +109,8 @@ class RunningContract(msgspec.Struct, frozen=True):
     handover: Applied | None = None
     """The transfer by which it goes to another customer, where that is carried out and its moment is to come, or has
     come just now: the contract is the former customer's until then."""
+    meters: Meters = NO_METERS
+    """By which meters the lines are charged that it may get, by their products."""
 
     @property
     def is_over(self) -> bool:
@@ -212,6 +217,7 @@ def running(context: WorkflowContext, amendments: Amendments, order: Order) -> R
         _rests(made),
         owing(context.database, contract.id, contract.customer_id),
         _on_its_way(made, contract),
+        meters_by_product(context.live_catalogue.current),
     )
 
 
@@ -452,8 +458,8 @@ def _to_come(
         after = reversed_lines(before, said.after, said.before)
         return after, reversal_deltas(contract, first, after, day)
     try:
-        after = amended(before, change.actions, contract.currency)
-        worth = deltas(contract, change.actions, day)
+        after = amended(before, change.actions, contract.currency, found.meters)
+        worth = deltas(contract, change.actions, day, found.meters)
     except ActionRefused:
         return None
     decided = {each.id: each for each in said.after}

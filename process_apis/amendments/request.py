@@ -22,6 +22,8 @@ from canonical.amendments import (
     Resume,
     Transfer,
     amended,
+    changed_by_use,
+    changed_lines,
     deltas,
     ends_on,
     months_after,
@@ -76,7 +78,8 @@ def check(found: RunningContract, wanted: AmendmentRequest) -> None:
     of_end = (*_of_term(found, wanted), *_of_renewal(found, wanted))
     of_rest = (*_of_pause(found, wanted), *_of_resumption(found, wanted), *_while_it_rests(found, wanted))
     of_handover = (*transfers.of_transfer(found, wanted), *_before_it_goes(found, wanted))
-    errors = [*_of_moment(found, wanted), *_of_actions(found, wanted), *of_end, *of_rest, *of_handover]
+    of_actions = _of_actions(found, wanted) or [*_by_use(found, wanted)]
+    errors = [*_of_moment(found, wanted), *of_actions, *of_end, *of_rest, *of_handover]
     if errors:
         raise ProblemError(CHANGE_REFUSED, "The contract does not allow this change.", tuple(errors))
 
@@ -129,6 +132,26 @@ def _of_actions(found: RunningContract, wanted: AmendmentRequest) -> list[FieldE
     return []
 
 
+def _by_use(found: RunningContract, wanted: AmendmentRequest) -> Iterator[FieldError]:
+    """Yield why a line that is charged by use does not end, or get another price, as it is asked for: a period is
+    billed when it is over, at the price that the line has then."""
+    lines = found.contract.lines
+    after = _after(found, wanted)
+    concerned = changed_by_use(lines, after)
+    if not concerned:
+        return
+    name = concerned[0].name
+    if renewal_in(wanted):
+        reason = f"{name} is charged by use, and is renewed as it is: end it, or change its price, before or after that"
+        yield FieldError("$.actions", reason)
+    elif wanted.effective != "period_end":
+        reason = f"{name} is charged by use, for a whole period at one price: say `period_end`"
+        yield FieldError("$.effective", reason)
+    elif len(concerned) < len(list(changed_lines(lines, after))):
+        reason = f"{name} is charged by use, and changes when its last period is billed: ask for the others apart"
+        yield FieldError("$.actions", reason)
+
+
 def _of_order(actions: tuple[Action, ...]) -> Iterator[FieldError]:
     if len(actions) > 1 and any(isinstance(each, Cancel | ChangeTerm) for each in actions):
         yield FieldError("$.actions", "the end of a contract stands alone")
@@ -142,7 +165,7 @@ def _after(found: RunningContract, wanted: AmendmentRequest) -> tuple[PricedLine
     """Return the lines of a contract after a change. Raises `ActionRefused`."""
     if action := reversal_in(wanted):
         return after_reversal(found, action)
-    return amended(found.contract.lines, wanted.actions, found.contract.currency)
+    return amended(found.contract.lines, wanted.actions, found.contract.currency, found.meters)
 
 
 def _of_term(found: RunningContract, wanted: AmendmentRequest) -> Iterator[FieldError]:
@@ -336,7 +359,10 @@ def planned(
         at = moment_of(found, wanted, asked_at)
         day = at.astimezone(found.zone).date()
         action = reversal_in(wanted)
-        worth = reversal_deltas(contract, action, after, day) if action else deltas(contract, wanted.actions, day)
+        if action:
+            worth = reversal_deltas(contract, action, after, day)
+        else:
+            worth = deltas(contract, wanted.actions, day, found.meters)
     except ActionRefused as refused:
         raise NotPossible([Finding(refused.field, refused.reason)]) from refused
     if is_to_come(found, wanted):
@@ -374,9 +400,10 @@ def _taxed(
     )
     seller = context.platforms.legal_entity(contract.legal_entity)
     products = known_products(context, contract, changed)
-    if findings := validation.findings_of_lines(deal, seller, products):
+    by_use = {each.sku: each.meter for each in changed if each.meter}
+    if findings := validation.findings_of_lines(deal, seller, products, by_use):
         raise NotPossible([_at_its_action(each, changed, actions) for each in findings])
-    decided = {each.id: each for each in validation.priced(deal, seller, products)}
+    decided = {each.id: each for each in validation.priced(deal, seller, products, by_use)}
     return tuple(decided[each.id] if _is_new(before.get(each.id), each) else each for each in after)
 
 

@@ -47,9 +47,13 @@ def wanted(deal: Deal, found: RunningContract, to_come: Sequence[Applied], key: 
     today = now.astimezone(found.zone).date()
     is_later = deal.starts_on > today and not isinstance(sold[0].action, Renew | ChangeTerm)
     effective_on: date | None = deal.starts_on if is_later else None
+    at_period_end = _ends_by_use(sold, found.contract)
+    if effective_on and at_period_end:
+        reason = "what is charged by use ends with the period that runs: let the deal start no later than today"
+        raise NotPossible([Finding("deal.starts_on", reason)])
     asked = NewAmendment(
         tuple(each.action for each in sold),
-        effective="date" if effective_on else "now",
+        effective="period_end" if at_period_end else "date" if effective_on else "now",
         effective_on=effective_on,
         reason=deal.name[:500],
         key=key,
@@ -63,6 +67,13 @@ def wanted(deal: Deal, found: RunningContract, to_come: Sequence[Applied], key: 
         findings = [Finding(_field(each.path, sold), each.reason) for each in refused.errors]
         raise NotPossible(findings or [Finding("deal.contract_id", refused.detail)]) from refused
     return asked
+
+
+def _ends_by_use(sold: Sequence[Sold], contract: Contract) -> bool:
+    """Return whether a deal ends a line that is charged by use. A renewal is no time for that, and is refused."""
+    by_use = {each.id for each in contract.lines if each.meter}
+    ended = {action.line for action, _ in sold if isinstance(action, RemoveLine)}
+    return not isinstance(sold[0].action, Renew) and not by_use.isdisjoint(ended)
 
 
 def _field(path: str, sold: Sequence[Sold]) -> str:

@@ -218,9 +218,11 @@ def _plan(context: WorkflowContext, found: RunningContract, known: Customer, day
     )
     seller = context.platforms.legal_entity(contract.legal_entity)
     products = known_products(context, contract, contract.lines)
-    if findings := validation.findings(deal, seller, products, (), (day, day)):
+    by_use = {each.sku: each.meter for each in contract.lines if each.meter}
+    if findings := validation.findings(deal, seller, products, (), (day, day), by_use):
         raise NotPossible([_at_the_customer(each) for each in findings])
-    made = validation.plan(deal, known.crm, seller, products, found.order.id, known.id, contract.id, known.parent_id)
+    ids = found.order.id, known.id, contract.id, known.parent_id
+    made = validation.plan(deal, known.crm, seller, products, *ids, by_use)
     customer = msgspec.structs.replace(made.customer, references=known.references | made.customer.references)
     return msgspec.structs.replace(
         made, customer=customer, contract=_held_by(contract, made.contract, customer, context)

@@ -25,6 +25,7 @@ from canonical.amendments import (
     Resume,
     Transfer,
     TransferTerms,
+    changed_by_use,
     changed_lines,
     ends_on,
 )
@@ -71,6 +72,8 @@ from process_apis.runtime.steps import Outcome, with_retries
 OVER = ("compensating", "cancelled", "failed")
 """The states of an order of which no contract comes any more."""
 ON_THE_WAY = ("waiting", "requested")
+BILLED = timedelta(hours=2)
+"""How long after a period what was used in it is billed: it is handed over and invoiced by then, or is a case."""
 PATH: tuple[AmendmentState, ...] = ("requested", "checking", "provisioning", "applying", "applied")
 log = structlog.get_logger("tiergate.amendments")
 
@@ -131,6 +134,8 @@ class Amending(DBOSConfiguredInstance):
             check(found, wanted)
             check_customer(context, found, wanted)
             made = planned(context, found, wanted, asked_at)
+            if row.effective_at and changed_by_use(found.contract.lines, made.after):
+                made = msgspec.structs.replace(made, effective_at=_effective(row))  # the period that was agreed
         except ProblemError as refused:
             findings = [Finding(each.path.removeprefix("$."), each.reason) for each in refused.errors]
             raise Stopped(
@@ -207,7 +212,8 @@ class Amending(DBOSConfiguredInstance):
                 if not is_approved:
                     one.advance("awaiting_approval", next_attempt_at=None, blocked_reason=f"approval: {approvals}")
                     return "stopped"
-                begins = _begins(request_of(row), said.effective_at if said.is_renewal else made.effective_at)
+                is_of_billing = said.is_renewal or _is_by_use(said)
+                begins = _begins(request_of(row), said.effective_at if is_of_billing else made.effective_at, said)
                 if said.is_renewal:
                     begins = max([begins, *_days_before(found, row.id, said.effective_at)])
                 if begins <= context.clock():
@@ -289,7 +295,7 @@ class Amending(DBOSConfiguredInstance):
         _check_holder(row, found)
         is_of_rest = rest_in(wanted) is not None or ends_rest(found, wanted)
         at = said.effective_at  # of a pause, billing is held to it: what is paid until then is known
-        if wanted.effective == "period_end" and not is_of_rest:
+        if wanted.effective == "period_end" and not (is_of_rest or _is_by_use(said)):
             at = datetime.fromisoformat(row.requested_at)
         known = {each.id for each in (*said.before, *said.after)}
         late = (each for each in found.contract.lines if said.after and each.id not in known)
@@ -509,7 +515,7 @@ def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPrev
     """Raise `Stopped` where the day has come of what was to be taken back before it: billing and the target have it
     since, and that was not previewed."""
     asked, is_reversal = datetime.fromisoformat(row.requested_at), reversal_in(request_of(row)) is not None
-    untouched = not row.delivery_attempt and not said.invoices
+    untouched = not (row.delivery_attempt or said.invoices or _is_by_use(said))
     if is_reversal and untouched and asked < said.effective_at <= found.read_at:
         reason = "what it takes back counts since the period ended: give it up, and ask again"
         raise Stopped("amendment_invalid", [Finding("actions[0]", reason)], ("compensate",))
@@ -517,8 +523,23 @@ def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPrev
 
 def _begins(wanted: NewAmendment, effective_at: datetime) -> datetime:
     """Return from when a change is carried out that counts from a moment. An end and a pause are agreed at once."""
+def _ends_for_a_debt(row: sa.Row[Any], wanted: NewAmendment) -> bool:
+    """Return whether it is the end of a contract that its dunning has asked for."""
+    return row.requested_by == OURS and isinstance(wanted.actions[0], Cancel)
+
+
+def _is_by_use(said: AmendmentPreview) -> bool:
+    """Return whether a change ends what is charged by use, or gives it another price."""
+    return bool(changed_by_use(said.before, said.after))
+
+
+def _begins(wanted: NewAmendment, effective_at: datetime, said: AmendmentPreview) -> datetime:
+    """Return from when a change is carried out that counts from a moment. An end and a pause are agreed at once; what
+    is charged by use is left as it is until it is billed."""
     if isinstance(wanted.actions[0], ChangeTerm | Pause | Resume):
         return datetime.fromtimestamp(0, UTC)
+    if _is_by_use(said):
+        return effective_at + BILLED
     is_before = renewal_in(wanted) or transfer_in(wanted)
     return effective_at - BEFORE_A_TERM if is_before else effective_at
 
@@ -546,7 +567,7 @@ def _effective(row: sa.Row[Any]) -> datetime:
 
 
 def _due(row: sa.Row[Any]) -> datetime:
-    return _begins(request_of(row), _effective(row))
+    return _begins(request_of(row), _effective(row), _preview(row))
 
 
 def open_case(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
+from canonical.amendments import changed_lines
 from canonical.deals import MONTHS, PricedLine
 from canonical.usage import MICROSECONDS, microseconds, period_at
 from policies.identity.authentication import Principal
@@ -51,16 +52,23 @@ class MeteredContract(msgspec.Struct, frozen=True):
     """From when on which customer has or had it, or is to have it, where it goes or went to another one."""
     first_customer_id: str
     """Who has or had it before."""
+    by_use: dict[str, tuple[tuple[int, int | None], ...]] = {}
+    """From when up to when lines are charged by use, by product; none for a product whose price people have added."""
 
-    def refuses(self, at: int) -> str:
-        """Return why nothing can have been used at a moment; empty where it can."""
+    def refuses(self, sku: str, at: int) -> str:
+        """Return why nothing of a product can have been used at a moment; empty where it can."""
         if at < self.since:
             return "the contract had not begun then"
         if self.until is not None and at >= self.until:
             return "the contract was over then"
         if self.rests and any(since <= at and (until is None or at < until) for since, until in self.rests):
             return "the contract was paused then"
-        return ""
+        return "" if self.sells(sku, at) else f"the contract had no {sku} then"
+
+    def sells(self, sku: str, at: int) -> bool:
+        """Return whether what is used of a product at a moment is charged."""
+        times = self.by_use.get(sku, ((self.since, None),))
+        return any(since <= at and (until is None or at < until) for since, until in times)
 
     def is_over(self, at: int) -> bool:
         """Return whether the contract is over at a moment."""
@@ -181,7 +189,25 @@ def metered(found: RunningContract) -> MeteredContract:
         _turns(found, first.replace(microsecond=0)),
         tuple((microseconds(each.since), terms.customer_id) for each, terms in moves),
         moves[0][1].former_id if moves else contract.customer_id,
+        _by_use(found, first),
     )
+
+
+def _by_use(found: RunningContract, first: datetime) -> dict[str, tuple[tuple[int, int | None], ...]]:
+    """Return from when up to when lines of a contract are charged by use, by product: also of what is to end, and is
+    left as it is until its last period is billed."""
+    times: dict[str, list[tuple[int, int | None]]] = {}
+    for each in found.order.lines:
+        if each.line.meter and each.state == "provisioned":
+            times[each.line.sku] = [(microseconds(first), None)]
+    for version in found.versions:
+        since = microseconds(version.since)
+        for was, now in changed_lines(version.preview.before, version.preview.after):
+            if was and was.meter and now is None and times.get(was.sku):
+                times[was.sku][-1] = times[was.sku][-1][0], since
+            elif now and now.meter and was is None:
+                times.setdefault(now.sku, []).append((since, None))
+    return {sku: tuple(each) for sku, each in times.items()}
 
 
 def _turns(found: RunningContract, first: datetime) -> dict[str, tuple[Turn, ...]]:

@@ -180,7 +180,7 @@ def _row(
         raise LineRefused("at", f"it is more than {MOST_AHEAD // 60} minutes ahead")
     if at < oldest:
         raise LineRefused("at", f"it is more than {meter.late_days} days ago")
-    if reason := contract.refuses(at):
+    if reason := contract.refuses(meter.sku, at):
         raise LineRefused("at", reason)
     if meter.aggregation == "unique":
         if record.value is None or record.quantity is not None:

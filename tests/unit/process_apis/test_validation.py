@@ -282,3 +282,39 @@ def test_a_product_that_is_withdrawn_is_not_sold_any_more() -> None:
     (found,) = findings(deal(), SELLER, products, (), STARTS)
 
     assert (found.field, "sold no more" in found.reason) == ("deal.lines[0].sku", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ([{"quantity": Decimal(1), "unit_price": Decimal("0.0049")}], []),
+        ([{"quantity": Decimal(1), "interval": "quarter"}], []),
+        ([{"quantity": Decimal(1), "unit_price": Decimal(0)}], []),
+        ([{"quantity": Decimal(5)}], ["deal.lines[0].quantity"]),
+        ([{"quantity": Decimal("0.5")}], ["deal.lines[0].quantity"]),
+        ([{"quantity": Decimal(0)}], ["deal.lines[0].quantity"]),
+        ([{"quantity": Decimal(1), "unit_price": Decimal(-1)}], ["deal.lines[0].unit_price"]),
+        ([{"quantity": Decimal(1), "interval": "one_time"}], ["deal.lines", "deal.lines[0].interval"]),
+        ([{"quantity": Decimal(1)}, {"quantity": Decimal(1), "id": "2"}], ["deal.lines[1].sku"]),
+    ],
+)
+def test_what_is_charged_by_use_is_sold_once_at_the_price_of_one_unit(
+    changes: list[dict[str, Any]], wrong: list[str]
+) -> None:
+    sold = deal(lines=tuple(line(**each) for each in changes))
+
+    found = findings(sold, SELLER, PRODUCTS, (), STARTS, {"SEAT": "seat_hours"})
+
+    assert [each.field for each in found] == wrong
+
+
+def test_a_line_of_a_product_with_a_meter_is_charged_by_it_and_others_are_not() -> None:
+    sold = deal(lines=(line(quantity=Decimal(1), unit_price=Decimal("0.0049")), line(sku="HOURS", id="2")))
+
+    made = plan(sold, "crm-eu", SELLER, PRODUCTS, "ord_1", "cus_1", "con_1", None, {"SEAT": "seat_hours"}).contract
+
+    assert [(each.meter, each.terms.unit_price) for each in made.lines] == [
+        ("seat_hours", Decimal("0.0049")),
+        ("", Decimal(240)),
+    ]
+    assert made.net == Money(48_000, "EUR")
