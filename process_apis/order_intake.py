@@ -4,16 +4,19 @@ order."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Protocol
 
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
+from canonical.amendments import Meters
 from canonical.deals import PlacedDeal
 from canonical.faults import NotFound, Rejected
 from canonical.orders import NewOrder, Order
 from policies.business.start_window import allowed_starts
+from policies.business.usage import meters_by_product
 from policies.context import correlation
 from policies.contract.operation import operation
 from policies.identity.authentication import Principal
@@ -88,8 +91,20 @@ class OrderIntake:
         first, last = allowed_starts(context.live_catalogue.current, context.clock().date())
         if not first <= wanted.starts_on <= last:
             found.append(FieldError("$.starts_on", f"it has to be from {first} to {last}"))
+        found += _by_use(wanted, meters_by_product(context.live_catalogue.current))
         if found:
             raise ProblemError(INVALID, UNFULFILLABLE, tuple(found))
+
+
+def _by_use(wanted: NewOrder, meters: Meters) -> Iterator[FieldError]:
+    """Yield what is wrong with lines that are charged by use: such a one has no quantity, and a contract has one."""
+    sold: set[str] = set()
+    for place, line in enumerate(wanted.lines):
+        if line.sku in meters and line.quantity != 1:
+            yield FieldError(f"$.lines[{place}].quantity", f"{line.sku} is charged by use: its quantity is 1")
+        if line.sku in meters and line.sku in sold:
+            yield FieldError(f"$.lines[{place}].sku", f"{line.sku} is charged by use, and is sold once")
+        sold.add(line.sku)
 
 
 def _refusal(fault: NotFound | Rejected) -> Exception:

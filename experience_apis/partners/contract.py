@@ -88,7 +88,8 @@ class ContractLine(msgspec.Struct, frozen=True):
     delivery: LineState
     """Where the delivery of the line is."""
     agreed: LineTerms | None = None
-    """What was agreed, where that is no whole quantity at a price in minor units, or with a discount; else null."""
+    """What was agreed, where that is no whole quantity at a price in minor units, or with a discount, or is charged by
+    use, of which this is the price of one unit; else null."""
     billing_months: int | None = None
     """How many months each invoice of the line is for; null where that is its `interval`."""
 

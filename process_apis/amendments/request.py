@@ -365,6 +365,8 @@ def planned(
             worth = deltas(contract, wanted.actions, day, found.meters)
     except ActionRefused as refused:
         raise NotPossible([Finding(refused.field, refused.reason)]) from refused
+    if changed_by_use(contract.lines, after):
+        at += timedelta(seconds=1)  # a period that begins in this very second is not over
     if is_to_come(found, wanted):
         return PlannedChange(asked_at, after, worth, is_in_time=True)
     return PlannedChange(at, _taxed(context, found, wanted.actions, after, at), worth)
