@@ -56,6 +56,6 @@ class Partner:
         return self.call("POST", "/partners/v2/orders", json=self.wanted(customer_id, **changes), headers=headers)
 
 
-def customer_of(environment: Environment, partner: str, name: str) -> Order:
+def customer_of(environment: Environment, partner: str, name: str, **sold: Any) -> Order:
     """Create a customer of a partner, with its first order, closed by a salesperson. Return that order."""
-    return environment.paid_order(environment.sale(f"{name} {next(_numbers)}", partner=partner))
+    return environment.paid_order(environment.sale(f"{name} {next(_numbers)}", partner=partner, **sold))

@@ -13,6 +13,7 @@ import pytest
 from canonical.ids import utc_now
 from canonical.orders import Order
 from policies.catalogue.model import SHIPPED
+from sandbox.salesperson import SaleLine
 from tests.support.amending import contract_of
 from tests.support.environment import Environment
 from tests.support.partners import NORD, SUED, Partner, customer_of
@@ -38,7 +39,7 @@ def metered(running: Environment, tmp_path_factory: pytest.TempPathFactory) -> G
 
 @pytest.fixture(scope="module")
 def order(metered: Environment) -> Order:
-    return customer_of(metered, NORD, "Usage of Nord")
+    return customer_of(metered, NORD, "Usage of Nord", lines=(SaleLine("PLATFORM", 1), SaleLine("SEAT", 1)))
 
 
 def governed(catalogue: str) -> dict[str, str]:
@@ -87,6 +88,22 @@ def test_a_partner_sends_and_reads_what_its_own_customer_used(metered: Environme
         path = f"/{channel}/v1/contracts/{contract_of(order).id}/usage"
         found = metered.channels.get(client, path, dict[str, Any])
         assert [(each["meter"], each["quantity"]) for each in found["items"]] == [("seat_hours", "3")]
+
+
+def test_a_partner_places_an_order_of_what_is_charged_by_use(metered: Environment, order: Order) -> None:
+    partner = Partner(metered)
+    more = partner.place(order.customer_id, "by-use-more", lines=[{"sku": "SEAT", "quantity": 5}])
+
+    answer = partner.place(order.customer_id, "by-use", lines=[{"sku": "SEAT", "quantity": 1}])
+
+    assert [each["path"] for each in more.json()["errors"]] == ["$.lines[0].quantity"]
+    deal = metered.record("SELECT deal_id FROM orders WHERE id = ?", answer.json()["id"])
+    placed = metered.order_in(deal, "active")
+    (line,) = partner.call("GET", f"/partners/v2/orders/{placed.id}").json()["contract"]["lines"]
+    assert (line["unit_price"]["amount"], line["agreed"]["unit_price"]) == (0, "240.0")
+    key = contract_of(placed).references["subscription"]
+    (item,) = metered.stripe.v1.subscriptions.retrieve(key)["items"].data
+    assert (item.price.recurring.usage_type, item.price.unit_amount) == ("metered", 24_000)
 
 
 def test_another_partner_is_told_the_same_as_of_no_contract(metered: Environment, order: Order) -> None:
