@@ -22,6 +22,7 @@ from canonical.amendments import (
     InvoicePreview,
     NewAmendment,
     Pause,
+    changed_by_use,
 )
 from canonical.billing import Contract, Invoice, InvoiceLine, Posting
 from canonical.cases import Action as CaseAction
@@ -147,7 +148,7 @@ class Everybody:
         is_refused = self.refused_end is not None and is_preview and f'"{self.refused_end}"'.encode() in body
         if is_refused or (change and (self.status != 200 or self._is_late(_change(body)))):
             return NO
-        return EARLY if is_preview and self._is_early(_change(body)) else None
+        return EARLY if is_preview and (self._is_early(_change(body)) or self._is_over(_change(body))) else None
 
     def _known(self, place: list[str]) -> Any:
         match place:
@@ -214,6 +215,11 @@ class Everybody:
         self.requests.append(msgspec.json.decode(body, type=ProvisioningRequest))
         return self.requests[-1]
 
+    def _is_over(self, change: ContractChange) -> bool:
+        """Return whether the period is over after which what is charged by use was to change, and the next one, too."""
+        is_by_use = bool(changed_by_use(change.contract.lines, change.lines))
+        return is_by_use and change.effective_at < self._period().start
+
     def _is_early(self, change: ContractChange) -> bool:
         """Return whether a change counts from a moment outside of the period that runs."""
         is_of_period = change.at_period_end or change.term is not None
@@ -247,7 +253,10 @@ class Everybody:
         if change.handover is not None:
             return self._preview_transfer(change.handover)
         if change.at_period_end and not (change.renewal and self.last_period):
-            return BillingPreview(self._period().end if change.renewal is None else change.effective_at, ())
+            is_billed = changed_by_use(change.contract.lines, change.lines)
+            is_billed = is_billed and change.effective_at == self._period().start
+            at = change.effective_at if is_billed or change.renewal else self._period().end
+            return BillingPreview(at, ())
         if change.paused:
             return BillingPreview(change.effective_at, ())
         month = (self.period or MONTH) if change.renewal else self._period()
