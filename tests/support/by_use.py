@@ -83,7 +83,7 @@ def until(environment: Environment, moment: datetime, *, after: timedelta) -> No
 
 
 def billed(environment: Environment, order: Order, ends_at: datetime) -> None:
-    """Let a period be handed over and its invoice be issued, and what waited for that be looked at again."""
+    """Let a period be handed over and its invoice be issued, and what waited for that go on."""
     until(environment, ends_at, after=timedelta(minutes=20))
     contract = contract_of(order).id
     wait_until(lambda: environment.record(HANDED_OVER, contract) == "handed_over", 60, "the handover")

@@ -95,23 +95,23 @@ def test_each_period_has_its_own_usage(caller: Caller) -> None:
     caller.use(4)
     caller.shop.until(OCTOBER)
 
-    assert [each.total for each in caller.shop.invoices()] == [0, 30, 40]
+    assert [each.total for each in caller.shop.invoices()] == [30, 40]
 
 
 def test_usage_that_is_reported_while_the_invoice_is_a_draft_is_on_it(caller: Caller) -> None:
     caller.shop.subscribe(caller.price(unit_amount=10))
     caller.use(3)
     caller.shop.until(DRAFTED)
-    draft = caller.shop.invoices()[1]
+    (draft,) = caller.shop.invoices()
     caller.use(4, SEPTEMBER - timedelta(minutes=1))
     caller.use(8)
     caller.shop.until(FINAL)
     caller.use(16, SEPTEMBER - timedelta(minutes=1))
     caller.shop.until(OCTOBER)
 
-    first, second, third = caller.shop.invoices()
-    assert (draft.status, draft.total, first.total, second.total, third.total) == ("draft", 30, 0, 70, 80)
-    assert [each.id for each in second.lines.data] == [each.id for each in draft.lines.data]
+    first, second = caller.shop.invoices()
+    assert (draft.status, draft.total, first.total, second.total) == ("draft", 30, 70, 80)
+    assert [each.id for each in first.lines.data] == [each.id for each in draft.lines.data]
 
 
 def test_volume_tiers_charge_all_at_the_price_of_the_tier_that_is_reached(caller: Caller) -> None:
@@ -147,7 +147,7 @@ def test_graduated_tiers_charge_each_part_at_its_own_price(caller: Caller) -> No
 
     assert [after - before for before, after in pairwise(totals)] == [20_500, 30_600, 8_000]
     caller.shop.until(FINAL)
-    assert rows(caller.shop.invoices()[1]) == [
+    assert rows(caller.shop.invoices()[0]) == [
         ("1000 × Call (Tier 1 at $0.01 / month)", "1000", 1_000),
         ("Call (Tier 1 at $200.00 / month)", "1", 20_000),
         ("4050 × Call (Tier 2 at $0.02 / month)", "4050", 8_100),
@@ -221,7 +221,7 @@ def test_the_last_usage_is_billed_with_a_cancellation_where_that_is_asked_for(ac
         totals.append([each.total for each in caller.shop.invoices()])
         caller.api.billing.meters.deactivate(caller.meter)
 
-    assert totals == [[0, 70], [0]]
+    assert totals == [[70], []]
 
 
 def test_a_subscription_that_ends_with_its_period_is_billed_its_last_usage(caller: Caller) -> None:
@@ -291,3 +291,33 @@ def test_a_price_that_says_nothing_or_two_things_is_refused(caller: Caller, valu
 
     with pytest.raises(stripe.InvalidRequestError):
         caller.price(**values)
+
+
+@pytest.mark.parametrize(("mode", "totals"), [("flexible", []), ("classic", [0])])
+def test_a_subscription_of_usage_alone_has_an_empty_first_invoice_in_classic_mode_and_none_in_flexible(
+    caller: Caller, mode: str, totals: list[int]
+) -> None:
+    items = [{"price": caller.price(unit_amount_decimal="0.5")}]
+    asked: Any = {"customer": caller.shop.customer, "items": items, "billing_mode": {"type": mode}}
+
+    made = caller.api.subscriptions.create(asked)
+
+    issued = caller.api.invoices.list({"subscription": made.id}).data
+    assert (made.status, [each.total for each in issued]) == ("active", totals)
+    assert bool(made.latest_invoice) == bool(totals)
+
+
+def test_a_schedule_bills_usage_beside_a_fee_without_a_quantity_and_takes_none(caller: Caller) -> None:
+    by_use = caller.price(unit_amount_decimal="0.5")
+    items: list[dict[str, Any]] = [{"price": caller.shop.price(1_000), "quantity": 2}, {"price": by_use}]
+    asked: Any = {"customer": caller.shop.customer, "start_date": "now", "phases": [{"items": items}]}
+    counted: Any = asked | {"phases": [{"items": [items[0], items[1] | {"quantity": 1}]}]}
+
+    with pytest.raises(stripe.InvalidRequestError, match="quantity for metered plans"):
+        caller.api.subscription_schedules.create(counted)
+    made = caller.api.subscription_schedules.create(asked)
+
+    found = caller.api.subscriptions.retrieve(str(made.subscription))["items"].data
+    assert [each.to_dict().get("quantity") for each in found] == [2, None]
+    (first,) = caller.api.invoices.list({"subscription": str(made.subscription)}).data
+    assert first.subtotal == 2_000
