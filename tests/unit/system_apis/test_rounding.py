@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from canonical.billing import InvoiceLine
-from canonical.deals import DealLine, PricedLine, priced_line
+from canonical.deals import DealLine, LineTerms, PricedLine, priced_line
 from canonical.money import Money, exponent
 from canonical.proration import Period, share
 from sandbox.stripe import currencies
@@ -56,6 +56,25 @@ def test_billing_charges_what_the_contract_says(
     assert line.net == Money.of(quantity * price * (100 - discount) / 100, currency)
     if is_billable(line):
         assert billed(line) == amounts.to_stripe(line.net, "net")
+
+
+@given(st.decimals(min_value=0, max_value=10_000, places=3), PRICES, st.sampled_from(["JPY", "EUR"]))
+@example(Decimal(151), Decimal("0.0049"), "EUR")
+def test_what_was_used_costs_the_same_in_billing_and_in_the_books(used: Decimal, price: Decimal, currency: str) -> None:
+    deal = DealLine("1", "CALLS", "Calls", Decimal(1), price, "month", listed=True)
+    line = priced_line(deal, currency, meter="api_calls")
+    made = mapping.price(line, "con_1", "mtr_1")
+    unit = str(made.get("unit_amount", made.get("unit_amount_decimal")))
+
+    charged = amounts.from_stripe(rounded_amount(unit, used), currency)
+
+    assert charged == Money.of(used * price, currency)
+    assert (made["recurring"]["meter"], made["lookup_key"].endswith(":con_1:api_calls")) == ("mtr_1", True)
+    assert (Item((line,)).quantity, line.net.amount) == (None, 0)
+    agreed = None if used == used.to_integral_value() else LineTerms(used, charged.decimal / used)
+    shown = InvoiceLine("CALLS", "Calls", int(used), charged, Money.zero(currency), DAY, DAY, agreed=agreed)
+    quantity, unit_price = quantity_and_price(shown, 2)
+    assert round(quantity * unit_price, exponent(currency)) == charged.decimal
 
 
 @given(st.lists(st.tuples(QUANTITIES, PRICES), min_size=1, max_size=4), CURRENCIES)
