@@ -7,7 +7,7 @@ by which the platform prorates: it says why the amount is what it is, and never 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -26,24 +26,28 @@ from canonical.amendments import (
     Pause,
     Resume,
     Reverse,
+    changed_by_use,
     ends_on,
     rest_delta,
 )
 from canonical.billing import ClosedPeriod, InvoiceLine, Posting
 from canonical.cases import Finding
-from canonical.deals import PricedLine
+from canonical.deals import MONTHS, PricedLine
 from canonical.faults import Conflict, Rejected
 from canonical.money import Money, smallest_charge, total
 from canonical.proration import Period, ProrationRule, share
+from canonical.usage import period_at
 from policies.business.amendments import approvals_for
 from policies.business.posting_windows import window_of
-from process_apis.amendments.contract import RunningContract
+from process_apis.amendments.contract import RunningContract, began
 from process_apis.amendments.request import PlannedChange, ends_rest, renewal_in, rest_in
 from process_apis.amendments.reversal import is_to_come, reversal_in
 from process_apis.amendments.transfers import taken_back, terms
 from process_apis.runtime.context import WorkflowContext
 
 WHOLE = "the whole period"
+APART = timedelta(hours=1)
+"""By how much a period of billing may begin at another moment than ours."""
 
 
 def billing_change(
@@ -95,6 +99,7 @@ def preview(
         said = BillingPreview(change.effective_at, ())
     if isinstance(asked.pause, Pause):
         _check_end(found, said.effective_at)
+    _check_periods(found, change.after, said.effective_at)
     contract, catalogue = found.contract, context.live_catalogue.current
     closed = window_of(catalogue, contract.legal_entity).closed_period
     postings = _postings(context, said, closed)
@@ -174,6 +179,22 @@ def _check_end(found: RunningContract, rests_at: datetime) -> None:
             day = f"{each.since.astimezone(found.zone):%Y-%m-%d}"
             reason = f"{each.id} is to end the contract on {day}, before the pause would begin: withdraw it first"
             raise Rejected("tiergate", reason, field="actions[0]")
+
+
+def _check_periods(found: RunningContract, after: Sequence[PricedLine], at: datetime) -> None:
+    """Raise `Rejected` for another price of what is charged by use where billing's periods of it are others than those
+    in which it is summed up, as of a line that was added with a subscription of its own: the price would count for
+    what was used before it, too."""
+    first, kept = began(found.order, found.contract, found.zone), {each.id for each in after}
+    for line in changed_by_use(found.contract.lines, after):
+        if line.id in kept and line.interval != "one_time":
+            starts_at, ends_at = period_at(first, line.billing_months or MONTHS[line.interval], at)
+            if min(at - starts_at, ends_at - at) > APART:
+                reason = (
+                    f"{line.name} is summed up until {ends_at:%Y-%m-%d} and billed from {at:%Y-%m-%d} on, so what was "
+                    "used before would cost the new price: remove the line, and add another one once it has gone"
+                )
+                raise Rejected("tiergate", reason, field="actions[0]")
 
 
 def _postings(context: WorkflowContext, said: BillingPreview, closed: ClosedPeriod) -> tuple[Posting | None, ...]:

@@ -22,6 +22,7 @@ from canonical.amendments import (
     months_after,
 )
 from canonical.deals import DealLine
+from canonical.proration import Period
 from policies.problems import ProblemError
 from process_apis.amendments.contract import running
 from process_apis.usage.contracts import MeteredContract, metered
@@ -34,14 +35,23 @@ from tests.unit.process_apis.amendments.test_deals import Sales
 METER = '\n[meters.extras]\nsku = "EXTRA"\nunit = "unit"\naggregation = "sum"\n'
 ADDED = AddLine("extra", "EXTRA", "Extra", Decimal(1), Decimal("0.0049"), "month")
 DEARER = ChangePrice("extra", Decimal("0.0059"))
-END = datetime(2026, 4, 1, tzinfo=UTC)
+END = datetime(2026, 4, 1, 12, tzinfo=UTC)
 """The end of the period of billing that runs."""
+
+
+class FromNoon(Everybody):
+    """Billing, of which each period begins at noon of a first day of a month, as the contract did."""
+
+    def _period(self) -> Period:
+        noon = self.now() - timedelta(hours=12)
+        start = noon.replace(day=1, hour=12, minute=0, second=0, microsecond=0)
+        return Period(start, (start + timedelta(days=31)).replace(day=1))
 
 
 @pytest.fixture
 def bench(tmp_path: Path, empty_tables: Path) -> Generator[Bench]:
     """Return a contract of ten seats and support, to which a line was added that is charged by use."""
-    everybody, clock = Everybody(), TestClock()
+    everybody, clock = FromNoon(), TestClock()
     with no_workflows(), answering(everybody.answer) as system:
         url = f"sqlite:///{shutil.copy(empty_tables, tmp_path)}"
         with context_over(url, clock, system) as context:
@@ -114,6 +124,20 @@ def test_a_change_is_carried_out_once_the_period_is_billed_and_counts_from_its_e
     assert prices == ([Decimal("0.0059")] if action is DEARER else [])
     assert sells(bench, END - timedelta(seconds=1))
     assert sells(bench, END) == (action is DEARER)
+
+
+def test_another_price_is_refused_where_billing_has_other_periods(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Period(datetime(2026, 3, 10, 12, tzinfo=UTC), datetime(2026, 4, 10, 12, tzinfo=UTC))
+    monkeypatch.setattr(bench.everybody, "_period", lambda: other)
+
+    dearer = bench.run(bench.ask(DEARER, key="dearer", effective="period_end"))
+
+    (case,) = bench.cases(dearer.id)
+    assert (case.field, "remove the line" in case.reason) == ("actions[0]", True)
+    bench.act(case, "compensate")
+    assert bench.run(bench.ask(RemoveLine("extra"), key="gone", effective="period_end")).state == "scheduled"
 
 
 def test_a_change_that_is_taken_up_too_late_is_for_people(bench: Bench) -> None:
