@@ -521,13 +521,6 @@ def _check_in_time(row: sa.Row[Any], found: RunningContract, said: AmendmentPrev
         raise Stopped("amendment_invalid", [Finding("actions[0]", reason)], ("compensate",))
 
 
-def _begins(wanted: NewAmendment, effective_at: datetime) -> datetime:
-    """Return from when a change is carried out that counts from a moment. An end and a pause are agreed at once."""
-def _ends_for_a_debt(row: sa.Row[Any], wanted: NewAmendment) -> bool:
-    """Return whether it is the end of a contract that its dunning has asked for."""
-    return row.requested_by == OURS and isinstance(wanted.actions[0], Cancel)
-
-
 def _is_by_use(said: AmendmentPreview) -> bool:
     """Return whether a change ends what is charged by use, or gives it another price."""
     return bool(changed_by_use(said.before, said.after))

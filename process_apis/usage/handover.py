@@ -209,65 +209,6 @@ def usage_of(context: WorkflowContext, row: sa.Row[Any]) -> UsageOfPeriod:
         contract = former
     starts_at, ends_at = (datetime.fromtimestamp(each, UTC) for each in (row.starts_at, row.ends_at))
     return UsageOfPeriod(row.id, contract, row.sku, starts_at, ends_at, Decimal(row.quantity))
-def open_case(
-    context: WorkflowContext,
-    row: sa.Row[Any],
-    kind: CaseKind,
-    finding: Finding,
-    actions: tuple[Action, ...],
-    more: dict[str, str] | None = None,
-    connection: sa.Connection | None = None,
-) -> None:
-    """Open a case about a period, in a transaction of its own or the caller's."""
-    context.cases.open(
-        kind,
-        row.id,
-        finding,
-        actions,
-        correlation_id=row.correlation_id,
-        legal_entity=row.legal_entity,
-        customer_id=row.customer_id,
-        connection=connection,
-        given={"contract": row.contract_id, "meter": row.meter, "quantity": row.quantity} | (more or {}),
-    )
-
-
-def summed(
-    records: UsageRecords,
-    contract: MeteredContract,
-    row: sa.Row[Any],
-    aggregation: Aggregation,
-    connection: sa.Connection | None = None,
-) -> Decimal:
-    """Return what the records of a period come to, in a transaction of its own or the caller's."""
-    until, rests = row.ends_at, list[tuple[int, int]]()
-    if aggregation == "weighted":
-        until, rests = contract.level_time(row.sku, row.starts_at, row.ends_at)
-    of = row.source, aggregation, row.starts_at, until, rests
-    found, _ = records.quantity(*of) if connection is None else records.quantity_in(connection, *of)
-    return unscaled(found)
-
-
-def go_on(periods: UsagePeriods, contract: MeteredContract, row: sa.Row[Any], connection: sa.Connection) -> None:
-    """Let a level go on into the next period, where nobody may send it again, also while the contract is paused."""
-    is_over = row.sku not in contract.turns or contract.is_over(row.ends_at * MICROSECONDS)
-    if is_over or not level_before(connection, row.source, row.ends_at):
-        return
-    middle = sum(contract.period(row.sku, row.ends_at)) // 2  # billing may count a change from a few seconds later
-    if not contract.sells(row.sku, middle * MICROSECONDS):
-        return
-    former = UsagePeriod(*(getattr(row, name) for name in UsagePeriod._fields))
-
-    def meant(_source: int, second: int) -> UsagePeriod:
-        start, end = contract.period(row.sku, second)
-        customer = contract.customer_of(start, end)
-        return former._replace(starts_at=start, ends_at=end, customer_id=customer)
-
-    periods.locked(connection, [(row.source, row.ends_at * MICROSECONDS)], meant)
-
-
-def _contract_of(context: WorkflowContext, row: sa.Row[Any]) -> RunningContract:
-    return running(context, Amendments(context.database, context.clock), context.orders.get(row.order_id))
 
 
 def _run(period_id: str, run: int) -> str:

@@ -178,6 +178,9 @@ def go_on(periods: UsagePeriods, contract: MeteredContract, row: sa.Row[Any], co
     is_over = row.sku not in contract.turns or contract.is_over(row.ends_at * MICROSECONDS)
     if is_over or not level_before(connection, row.source, row.ends_at):
         return
+    middle = sum(contract.period(row.sku, row.ends_at)) // 2  # billing may count a change from a few seconds later
+    if not contract.sells(row.sku, middle * MICROSECONDS):
+        return
     former = UsagePeriod(*(getattr(row, name) for name in UsagePeriod._fields))
 
     def meant(_source: int, second: int) -> UsagePeriod:

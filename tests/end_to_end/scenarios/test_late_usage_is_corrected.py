@@ -15,12 +15,11 @@ import pytest
 from canonical.orders import Order, Page
 from canonical.usage import ContractUsage
 from canonical.usage_corrections import UsageCorrection
-from policies.catalogue.model import SHIPPED
-from tests.end_to_end.scenarios.test_usage_becomes_an_invoice import METERS, STATE, charged_by_use, use, with_usage
+from sandbox.salesperson import SaleLine
 from tests.support.amending import contract_of
+from tests.support.by_use import CENTS, HANDED_OVER, charged_by_use, end_of_period, invoices_of, metering, until, use
 from tests.support.environment import Environment
 from tests.support.platforms import wait_until
-from tests.support.renewing import sold
 
 LEAD = "lead@example.com"
 POSTED = "SELECT state FROM postings WHERE kind = ? AND invoice_id = ?"
@@ -28,10 +27,7 @@ POSTED = "SELECT state FROM postings WHERE kind = ? AND invoice_id = ?"
 
 @pytest.fixture
 def metered(tmp_path: Path, templates: Path) -> Generator[Environment]:
-    catalogue = tmp_path / "catalogue.toml"
-    catalogue.write_text(SHIPPED.read_text() + METERS)
-    variables = {"TIERGATE_GOVERNANCE_CATALOGUE": str(catalogue)}
-    environment = Environment(tmp_path, templates, variables=variables, virtual_time=True)
+    environment = metering(tmp_path, templates)
     yield environment
     environment.stop()
 
@@ -75,14 +71,14 @@ class Late:
 
 
 def test_late_records_are_charged_and_void_ones_credited_when_finance_approves(metered: Environment) -> None:
-    order = sold(metered, "Used late by the hour")
-    api, late = metered.stripe.v1, Late(metered, order, charged_by_use(metered, order))
+    order = charged_by_use(metered, "Used late by the hour", SaleLine("PLATFORM", 1))
+    api, late = metered.stripe.v1, Late(metered, order, end_of_period(metered, order))
     for hours in ("100", "50"):
         use(metered, order, hours)
-    metered.wait(late.ends_at - metered.wait(timedelta()) + timedelta(minutes=20))
-    wait_until(lambda: metered.record(STATE, late.contract) == "handed_over", 60, "the handover")
+    until(metered, late.ends_at, after=timedelta(minutes=20))
+    wait_until(lambda: metered.record(HANDED_OVER, late.contract) == "handed_over", 60, "the handover")
     metered.wait(timedelta(hours=2))
-    (invoice,) = wait_until(lambda: with_usage(metered, order), 30, "the invoice with what was used")
+    (invoice,) = wait_until(lambda: invoices_of(metered, order, 150 * CENTS), 30, "the invoice with what was used")
     wait_until(lambda: metered.record(POSTED, "invoice", invoice) == "posted", 60, "the invoice in the books")
 
     late.send(id="late", quantity="10.5", at=(late.ends_at - timedelta(hours=2)).isoformat())
