@@ -76,7 +76,8 @@ class Call(msgspec.Struct):
     """One call on its way through the policies: what they read of it, and what they leave for each other.
 
     `path` is without the query, `version` the major version that it names, `now` the moment in UTC at which the call
-    came. `principal` and `client` are set by the authentication; `marks` are the fields that its answer gets, refusals
+    came. `proved` is who calls where that is known without a token: a person who has signed in here. `principal` and
+    `client` are set by the authentication; `marks` are the fields that its answer gets, refusals
     included. `receive_all` reads the request's body to its end, None where the request is whole already. `acts_for` is
     whom an open operation has identified itself, `unrecordable` whether it was refused because the audit log cannot be
     written. `status` is 0 until the call is answered, `entered` how many policies it has passed. `items` are the
@@ -92,6 +93,7 @@ class Call(msgspec.Struct):
     correlation_id: str
     marks: Headers = []
     receive_all: Callable[[], Awaitable[None]] | None = None
+    proved: Principal | None = None
     principal: Principal | None = None
     client: Client | None = None
     client_name: str = ""

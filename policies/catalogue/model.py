@@ -58,7 +58,7 @@ class Operation(Fact, frozen=True):
     tier: Name
     idempotency: Literal["safe", "natural", "key"]
     scope: str | None = None
-    open: Literal["health", "signature", "credentials", "public"] | None = None
+    open: Literal["health", "signature", "credentials", "public", "session"] | None = None
     cost: Count = 1
     rates: str | None = None
     streamed: bool = False

@@ -66,6 +66,8 @@ Readiness = Callable[[], dict[str, str]]
 """What this deployable depends on, each `ok` or the reason why not."""
 
 
+PROVED = "proved"
+"""Where the state of a request that a layer makes to itself has its caller. Nobody outside writes into it."""
 CALL = "call"
 """Where a request's state has its call, for answers that are made outside of its work."""
 REFUSALS = "refusals"
@@ -262,6 +264,7 @@ class Governance:
         headers = single(scope["headers"], scope["http_version"])
         call = self.gate.call(pipeline, path, versions.named_in(path), headers)
         state[correlation.STATE], state[CALL] = call.correlation_id, call
+        call.proved = state.get(PROVED)
         answer = MarkedAnswer(pipeline, self.gate.refusals, call, state, send)
         body = ReceivedBody(receive)
         call.receive_all = body.read_all

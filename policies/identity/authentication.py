@@ -246,6 +246,8 @@ class Authentication(Policy):
         return not rules.operation.open
 
     def enter(self, call: Call) -> Awaitable[None] | None:
+        if call.proved is not None:
+            return self._identify(call, call.proved)
         authorization = call.headers.get(b"authorization", b"")
         principal = self._verifier.known(authorization, call.now.timestamp())
         if principal is None:

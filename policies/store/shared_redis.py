@@ -97,6 +97,11 @@ class SharedRedisStore:
             raise StoreFull(int(there) / 1000)
         return None if what else there
 
+    async def read(self, name: str) -> bytes | None:
+        with answering():
+            found = await self._redis.get(_key(name))
+        return found if isinstance(found, bytes) else None
+
     async def compare_and_swap(
         self, name: str, old: bytes, new: bytes, seconds: float, owner: Owner | None = None
     ) -> bool:

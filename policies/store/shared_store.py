@@ -58,6 +58,10 @@ class SharedStore(Protocol):
         """
         ...
 
+    async def read(self, name: str) -> bytes | None:
+        """Return a value; None where there is none, or its time is over."""
+        ...
+
     async def compare_and_swap(
         self, name: str, old: bytes, new: bytes, seconds: float, owner: Owner | None = None
     ) -> bool:
@@ -136,6 +140,14 @@ class SharedFileStore:
                     _refuse_more(connection, owner, now)
                 row = (name, value, now + seconds, owner.name if owner else "")
                 connection.execute("INSERT INTO kept (name, value, until, owner) VALUES (?, ?, ?, ?)", row)
+            return there and cast("bytes", there[0])
+
+        return await self._at_once(act)
+
+    async def read(self, name: str) -> bytes | None:
+        def act(connection: sqlite3.Connection, now: float) -> bytes | None:
+            query = "SELECT value FROM kept WHERE name = ? AND until > ?"
+            there = connection.execute(query, (name, now)).fetchone()
             return there and cast("bytes", there[0])
 
         return await self._at_once(act)
