@@ -9,6 +9,7 @@ from experience_apis.finance import api as finance
 from experience_apis.oauth import Tokens
 from experience_apis.oauth import router as oauth
 from experience_apis.operations import api as operations
+from experience_apis.overview import api as overview
 from experience_apis.partners import api as partners
 from experience_apis.portal import api as portal
 from experience_apis.process_client import Process
@@ -33,6 +34,7 @@ def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: Ope
             *support.routers,
             *partners.routers,
             *operations.routers,
+            *overview.routers,
             portal.router,
             *([oauth] if tokens else []),
         ],

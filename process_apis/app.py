@@ -36,6 +36,7 @@ from process_apis import (
     jobs,
     lineage,
     mass_change,
+    overview,
     renewals,
     usage,
     usage_corrections,
@@ -72,6 +73,7 @@ CAPABILITIES = (
     incidents.capability,
     jobs.capability,
     lineage.capability,
+    overview.capability,
     webhooks.capability,
 )
 """All that the layer does for the business."""

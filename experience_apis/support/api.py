@@ -15,7 +15,7 @@ from canonical.corrections import (
 )
 from canonical.disputes import DisputeAction, DisputeRecord
 from canonical.drift import Drift, DriftAcceptance
-from canonical.orders import Cancellation, CustomerOverview, Order, Page
+from canonical.orders import Cancellation, CustomerOverview, Order, Page, PostingStatus
 from canonical.states import DriftState
 from canonical.usage import ContractUsage
 from experience_apis import corrections, disputes, dunnings
@@ -108,6 +108,26 @@ async def get_customer(
     """Return the customer, its newest orders, postings, corrections, disputes and dunnings, and how many cases are
     open."""
     return await process.get(principal, f"customers/{customer_id}", {})
+
+
+@operation(
+    "support_list_postings",
+    "GET",
+    "/postings",
+    summary="List the invoices and payments of a customer, and where the posting of each stands",
+    answers=Page[PostingStatus],
+    passes="postings",
+)
+async def list_postings(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    customer_id: OfCustomer = None,
+    cursor: Cursor = None,
+    limit: Limit = 25,
+) -> Response[bytes]:
+    """Return what was billed and paid, newest first: under which number it is in the books, and what is still due."""
+    query = {"customer_id": customer_id, "cursor": cursor, "limit": limit}
+    return await process.get(principal, "postings", query)
 
 
 @operation(
@@ -288,6 +308,7 @@ routers = versioned(
         act_on_case,
         give_up_order,
         get_customer,
+        list_postings,
         *corrections.handlers("support", propose_correction),
         get_usage,
         list_drifts,

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from canonical.orders import Page
-from canonical.parties import Customer
+from canonical.parties import Customer, folded
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility
 from process_apis.records.database import NOT_BLOCKED, amendments, customers, insert_once, orders, writing
@@ -27,12 +27,14 @@ CHANGE = customers.update().where(customers.c.id == sa.bindparam("of"))
 def keep(engine: sa.Engine, customer: Customer) -> None:
     """Remember a customer as it was last seen, with its ids on every platform: those that are known already stay."""
     with writing(engine) as connection:
+        searched = folded(customer.name)
         new = {"id": customer.id, "document": msgspec.json.encode(customer), "partner": customer.partner}
+        new |= {"searched": searched}
         if insert_once(connection, customers, new):
             return
         known = CUSTOMER.decode(connection.execute(LOCKED, {"of": customer.id}).scalar_one()).references
         merged = msgspec.structs.replace(customer, references=known | customer.references)
-        kept = {"document": msgspec.json.encode(merged), "partner": customer.partner}
+        kept = {"document": msgspec.json.encode(merged), "partner": customer.partner, "searched": searched}
         connection.execute(CHANGE, {"of": customer.id} | kept)
 
 
@@ -123,7 +125,7 @@ def last_seen(engine: sa.Engine, customer_id: str) -> Customer | None:
 
 def visible(engine: sa.Engine, customer_id: str, principal: Principal) -> Customer | None:
     """Return a customer, if the caller may see one of its orders, or a change of what was one."""
-    query = sa.select(customers.c.document).where(customers.c.id == customer_id, _seen_by(principal))
+    query = sa.select(customers.c.document).where(customers.c.id == customer_id, seen_by(principal))
     with engine.connect() as connection:
         document = connection.scalar(query)
     return CUSTOMER.decode(document) if document else None
@@ -132,11 +134,11 @@ def visible(engine: sa.Engine, customer_id: str, principal: Principal) -> Custom
 def page(engine: sa.Engine, principal: Principal, cursor: str | None, limit: int) -> Page[Customer]:
     """Return the customers of whom the caller may see an order."""
     with engine.connect() as connection:
-        rows, next_cursor = paging.page_of(connection, customers, [_seen_by(principal)], cursor, limit)
+        rows, next_cursor = paging.page_of(connection, customers, [seen_by(principal)], cursor, limit)
     return paging.page([CUSTOMER.decode(row.document) for row in rows], next_cursor)
 
 
-def _seen_by(principal: Principal) -> sa.ColumnElement[bool]:
+def seen_by(principal: Principal) -> sa.ColumnElement[bool]:
     """Return the condition: customers that have an order which the caller may see, or had one until they transferred
     its contract to another."""
     has, had = (

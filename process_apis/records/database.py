@@ -51,6 +51,7 @@ customers = sa.Table(
     sa.Column("id", KEY, nullable=False, unique=True),
     sa.Column("partner", sa.String(60), nullable=False, default="", index=True),
     sa.Column("document", sa.LargeBinary, nullable=False, info=DOCUMENT),
+    sa.Column("searched", sa.Text, nullable=False, server_default="", info=TEXT),
     sa.Column("run", sa.Integer, nullable=False, default=0),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("correlation_id", KEY, nullable=False, default=""),
@@ -92,6 +93,7 @@ orders = sa.Table(
     sa.Column("received_at", sa.String(40), nullable=False),
     sa.Column("updated_at", sa.String(40), nullable=False),
     sa.UniqueConstraint("crm", "deal_id", "revision"),
+    sa.Index("ix_orders_state", "state", "updated_at"),
 )
 order_states = sa.Table(
     "order_states",
@@ -142,6 +144,8 @@ postings = sa.Table(
     sa.Column("next_attempt_at", sa.String(40), index=True),
     sa.Column("updated_at", sa.String(40), nullable=False),
     sa.UniqueConstraint("kind", "id"),
+    sa.Index("ix_postings_state", "state", "updated_at"),
+    sa.Index("ix_postings_number", "number"),
 )
 cases = sa.Table(
     "cases",
@@ -157,6 +161,7 @@ cases = sa.Table(
     sa.Column("customer_id", KEY, nullable=False, default="", index=True),
     sa.Column("document", sa.LargeBinary, nullable=False, info=DOCUMENT),
     sa.Column("resolved_at", sa.String(40), index=True),
+    sa.Index("ix_cases_state", "state", "team"),
 )
 amendments = sa.Table(
     "amendments",

@@ -133,6 +133,7 @@ from canonical.orders import (
     PostingStatus,
     StateChange,
 )
+from canonical.overview import Flow, Found, Hit, RecordsInState, TeamCases
 from canonical.parties import (
     Account,
     AccountSync,
@@ -704,6 +705,14 @@ SAMPLES: dict[Any, Any] = {
         SubscriberStatus("fulfilment", (DEAL_CLOSED,), 1, 0, 42, NOON),
         ReplayRequest(since=NOON, until=NOON, subscriber="fulfilment"),
         ReplayPlan(1, (ReplayShare("fulfilment", DEAL_CLOSED, 1, 0),), 0, 0, begun=False, first=42, last=42),
+        Flow(
+            NOON,
+            (RecordsInState("active", 412), RecordsInState("provisioning", 3, HALF, ORD, (Money(1035300, "EUR"),))),
+            (RecordsInState("scheduled", 7, HALF, AMENDMENT.id),),
+            (RecordsInState("posted", 1210), RecordsInState("waiting", 2, HALF, INVOICE.id, (Money(1232007, "EUR"),))),
+            cases=(TeamCases("finance", 1, NOON, {"invoice_not_posted": 1}),),
+        ),
+        Found("Nordwind", (Hit("order", ORD, "Nordwind Logistik GmbH – subscription", "active", CUS, NOON),)),
         Lineage(ORD, (LineageRecord("order", ORD, "active", {"salesforce": DEAL_ID}),), (HAPPENED,)),
         EventReceipt(new=True),
         WebhookReceipt(taken=True),

@@ -144,7 +144,7 @@ def test_a_token_for_nobody_is_refused_with_the_names_there_are(environment: Env
     done = run("token", "nobody", "--config", str(environment.sandbox.config))
 
     assert done.returncode == 2
-    assert "the catalogue has no client 'nobody'; it has experience-layer, finance-app" in done.stderr
+    assert "the catalogue has no client 'nobody'; it has console-finance, console-platform" in done.stderr
 
 
 def test_selling_closes_a_deal_that_becomes_an_order_and_a_known_buyer_buys_again(environment: Environment) -> None:

@@ -48,7 +48,7 @@ def test_a_client_that_the_catalogue_does_not_have_is_refused_with_those_it_has(
     done = invoke(config, *arguments)
 
     assert done.exit_code == 2
-    assert "the catalogue has no client 'nobody'; it has experience-layer, finance-app" in done.stderr
+    assert "the catalogue has no client 'nobody'; it has console-finance, console-platform" in done.stderr
     assert done.stdout == ""
 
 

@@ -20,7 +20,8 @@ from policies.chain.pipeline import explain
 from tiergate.cli.main import cli
 
 TEXT = SHIPPED.read_text()
-TIER_INTERNAL = "Tier internal (finance-app, platform-team, sales-app, sales-france, support-desk)"
+CONSOLE = "console-finance, console-platform, console-sales, console-support"
+TIER_INTERNAL = f"Tier internal ({CONSOLE}, finance-app, platform-team, sales-app, sales-france, support-desk)"
 MAY_LEAVE = "line.id, line.quantity, line.sku, order.correlation_id, order.id, order.state"
 TODAY = date(2026, 11, 25)
 SALES = 'owner = "sales operations"\ntitle = "Sales"\naudit_days = 730\nversions.v1 = { state = "active" }'
@@ -328,7 +329,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str, str]] = {
         (f"{APIS}\n{SCOPES}", f"apis = []\n{SCOPES}"),
         "clients.sales-app.apis",
         "it may call no API",
-        "of finance, operations, partners, sales, support",
+        "of finance, operations, overview, partners, sales, support",
     ),
     "same operation": (
         ("sales_get_order =", "finance_list_postings ="),
@@ -685,7 +686,7 @@ def test_an_unknown_client_or_operation_is_named(client: str, operation: str) ->
         (
             f"{APIS}\n{SCOPES}",
             'apis = ["sales", "support", "finance"]\n' + SCOPES.replace("]", ', "postings:read"]'),
-            f"sales-app may now also call {OF_FINANCE}, finance_list_postings.",
+            f"sales-app may now also call {OF_FINANCE}, finance_list_postings, support_list_postings.",
         ),
         (
             '"customers:read", "disputes:read", "disputes:act"]\nlegal',

@@ -1,0 +1,1 @@
+"""The overview channel: what every team sees of everything."""
