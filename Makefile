@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-fast test-long cov check lint types format docs openapi lock bench fuzz clean
+.PHONY: chromium help setup demo run test test-fast test-long cov check lint types format docs openapi lock bench fuzz clean
 
 BIN := .venv/bin
 NODE := openapi/rules/node_modules/.ready
@@ -46,16 +46,19 @@ demo: .venv/run ## Start everything, close a deal in the CRM and follow it to ca
 run: .venv/run ## Run the three layers with your settings (.tiergate/tiergate.toml, or TIERGATE_CONFIG)
 	@$(BIN)/tiergate up
 
-test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run the tests, with real servers on loopback (T=word: those that match)
+test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium ## Run the tests, with real servers on loopback (T=word: those that match)
 	@$(BIN)/tiergate sandbox --prepare --instances 2
 	@$(BIN)/pytest $(if $(T),-k "$(T)")
 
 test-fast: .venv/ready $(NODE) ## Run the unit and integration tests, which need no ERP (T=word: those that match)
 	@$(BIN)/pytest $(FAST) $(if $(T),-k "$(T)")
 
-test-long: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) ## Run the tests that take minutes each (T=word: those that match)
+test-long: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium ## Run the tests that take minutes each (T=word: those that match)
 	@$(BIN)/tiergate sandbox --prepare --instances 2
 	@$(BIN)/pytest -m long $(if $(T),-k "$(T)")
+
+chromium: # the browser in which the console is tested
+	@command -v chromium google-chrome >/dev/null || { echo "Installing Chromium …"; apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium >/dev/null; } || { echo "the console is tested in a Chromium: install one (on Debian: apt-get install chromium)" >&2; exit 1; }
 
 cov: .venv/ready $(NODE) ## Run them and print the coverage by branch, with the lines that they do not reach
 	@$(BIN)/pytest $(FAST) --cov --cov-report term-missing

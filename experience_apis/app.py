@@ -5,6 +5,8 @@ from __future__ import annotations
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
 
+from experience_apis.console import api as console_pages
+from experience_apis.console.guard import Console
 from experience_apis.finance import api as finance
 from experience_apis.oauth import Tokens
 from experience_apis.oauth import router as oauth
@@ -20,7 +22,9 @@ from policies.chain.gate import Gate, governed
 from policies.chain.readiness import Checks
 
 
-def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: OpenAPIConfig | None = None) -> Litestar:
+def create_app(
+    gate: Gate, process: Process, tokens: Tokens | None, console: Console, openapi: OpenAPIConfig | None = None
+) -> Litestar:
     """Return the app. It starts without the process layer, and says so in its readiness. Without `tokens` it issues
     none."""
     checks = Checks({"process": process.alive})
@@ -36,10 +40,11 @@ def create_app(gate: Gate, process: Process, tokens: Tokens | None, openapi: Ope
             *operations.routers,
             *overview.routers,
             portal.router,
+            console_pages.router,
             *([oauth] if tokens else []),
         ],
         readiness=checks.found,
-        provided={"process": process, "gate": gate, "tokens": tokens},
+        provided={"process": process, "gate": gate, "tokens": tokens, "console": console},
         background=[checking],
         report=process.report_jobs,
         on_shutdown=[process.close],

@@ -47,6 +47,7 @@ from tiergate.sqlite_version import check_sqlite
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from experience_apis.console.guard import Console
     from experience_apis.oauth import Tokens
     from experience_apis.process_client import Process
     from policies.outbound.platform_client import PlatformClient
@@ -488,7 +489,7 @@ def experience_app(
     from experience_apis.app import create_app
 
     parts = parts or experience_parts(settings)
-    return create_app(parts.gate, parts.process, parts.tokens, openapi)
+    return create_app(parts.gate, parts.process, parts.tokens, parts.console, openapi)
 
 
 class ExperienceParts(msgspec.Struct, frozen=True):
@@ -497,6 +498,7 @@ class ExperienceParts(msgspec.Struct, frozen=True):
     gate: Gate
     process: Process
     tokens: Tokens | None
+    console: Console
 
 
 def experience_parts(settings: Settings) -> ExperienceParts:
@@ -515,4 +517,14 @@ def experience_parts(settings: Settings) -> ExperienceParts:
     process = Process(client, signer, identity(NAME, live_catalogue))
     local = settings.governance.local_tokens and not settings.governance.issuer
     tokens = Tokens(signer, shared.client_secrets()) if local else None
-    return ExperienceParts(governs, process, tokens)
+    return ExperienceParts(governs, process, tokens, console(settings, shared, governs.revocations))
+
+
+def console(settings: Settings, shared: SharedState, revocations: Revocations) -> Console:
+    """Return what the console works with, as its pages and the commands have it."""
+    from experience_apis.console.guard import Console
+    from experience_apis.console.sessions import Sessions
+
+    password = read_secret("governance", settings.governance.redis_password)
+    store = shared_store("experience", settings, password, shared.clock)
+    return Console(Sessions(store, revocations, shared.clock), settings.server.url_of_console())

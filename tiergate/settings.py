@@ -53,8 +53,8 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the three deployables listen, and the region in which they run and store records.
 
     `*_url` is the address at which others find them, when that is another one; `public_url` is that of the system layer
-    for the platforms, which call back to it. `fast_path` is whether reads take the
-    short way in front of uvicorn.
+    for the platforms, which call back to it, and `console_url` that of the experience layer for browsers. `fast_path`
+    is whether reads take the short way in front of uvicorn.
 
     A layer holds at most so many `connections`, and of one address `connections_per_address`. The head of a request
     comes whole within `head_seconds`, its body within `body_seconds` after that; an answer is read within
@@ -78,6 +78,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system_url: OptionalHttpUrl = ""
     process_url: OptionalHttpUrl = ""
     public_url: OptionalHttpUrl = ""
+    console_url: OptionalHttpUrl = ""
     metrics_token: SecretSetting = NOWHERE
 
     def url_of_system(self) -> str:
@@ -85,6 +86,9 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def url_for_platforms(self) -> str:
         return self.public_url.rstrip("/") or self.url_of_system()
+
+    def url_of_console(self) -> str:
+        return self.console_url.rstrip("/") or f"http://{self.host}:{self.experience_port}"
 
     def url_of_process(self) -> str:
         return self.process_url or f"http://{self.host}:{self.process_port}"

@@ -39,6 +39,7 @@ from policies.contract.deprecation_usage import DeprecationUsage
 from policies.contract.versions import CountedDeprecations, Versions
 from policies.identity.authentication import Authentication, Verifier
 from policies.identity.authorization import Authorization
+from policies.identity.roles import ROLES
 from policies.identity.segregation import SEGREGATION
 from policies.identity.trusted_issuers import ISSUERS
 from policies.observe.metrics import Measured, Metrics
@@ -82,6 +83,7 @@ PIPELINE: tuple[tuple[type[Policy], Make], ...] = (
 """What each call passes, first to last; what was taken is given back last to first."""
 FACTS: tuple[Section[Any], ...] = (
     SEGREGATION,
+    ROLES,
     OWNERSHIP,
     POSTING_WINDOWS,
     START_WINDOW,

@@ -12,6 +12,7 @@ import click
 from tiergate.cli.audit import audit
 from tiergate.cli.backup import backup, restore
 from tiergate.cli.common import Commands, reporting
+from tiergate.cli.console import console
 from tiergate.cli.contracts import openapi
 from tiergate.cli.database import database
 from tiergate.cli.development import demo, sandbox, sell
@@ -56,6 +57,7 @@ for each in (
     token,
     revoke,
     clients,
+    console,
     keys,
     database,
     backup,

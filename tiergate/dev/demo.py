@@ -27,6 +27,7 @@ from tiergate.dev.platform_views import PlatformViews, platform_views, systems_t
 from tiergate.dev.ports import choose_ports, displaced
 from tiergate.dev.processes import Child, stopped_at_the_end
 from tiergate.dev.sandbox import Sandbox, lock_folder, prepare_sandbox, templates_of
+from tiergate.people import sign_in_link
 from tiergate.settings import Settings, load
 from tiergate.sqlite_version import check_sqlite
 
@@ -120,7 +121,7 @@ def _run(folder: Path, *, once: bool, report: Path | None, instances: int) -> No
                 msgspec.json.format(msgspec.json.encode(as_report(order, seconds, found)), indent=2) + b"\n"
             )
         if not once:
-            go_on(console, channels, sandbox, order)
+            go_on(console, settings, channels, sandbox, order)
             kill_it(console, sandbox.config, children)
             console.print("Ctrl-C stops everything.")
             wait_for_the_end(
@@ -270,9 +271,11 @@ def money(amount: Money) -> dict[str, str]:
     return {"amount": f"{amount.decimal:f}", "currency": amount.currency}
 
 
-def go_on(console: Console, channels: Channels, sandbox: Sandbox, order: Order) -> None:
+def go_on(console: Console, settings: Settings, channels: Channels, sandbox: Sandbox, order: Order) -> None:
     """Print addresses and ready-made calls to continue with."""
     config = sandbox.config
+    console.print("[bold]See it in the console[/] (the link is good once, for ten minutes):")
+    console.print(f"  {sign_in_link(settings, 'you@example.com')}", soft_wrap=True, markup=False)
     console.print("[bold]Go on with[/] (tokens are good for an hour):")
     for client, path in (
         ("sales-app", f"/sales/v1/orders/{order.id}"),

@@ -1,0 +1,1 @@
+"""The console: pages for the people of each team, over the channels."""

@@ -1,0 +1,116 @@
+"""Signing in and out of the console."""
+
+from __future__ import annotations
+
+import hashlib
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+from litestar.response import Redirect
+
+from experience_apis.console.guard import LANGUAGE, THEME, Console, language_for, open_form, own_path
+from experience_apis.console.language import CODES
+from experience_apis.console.pages import HEADERS, ROOT, answer, rendered
+from experience_apis.console.sessions import LONGEST, SignedIn
+from policies.chain.gate import ACTS_FOR, Gate
+from policies.contract.operation import operation
+from policies.identity.roles import ROLES
+from policies.traffic.rate_limit import RateLimitedCall, own_limits
+
+CODE_BYTES = 200
+"""Characters of a code at the most."""
+YEAR = 365 * 24 * 3600
+THEMES = ("system", "light", "dark")
+To = Annotated[str, QueryParameter(name="to", max_length=500, description="Where to go afterwards")]
+
+
+@operation("console_sign_in_page", "GET", "/sign-in", summary="Show the sign-in page", sync_to_thread=False)
+def sign_in_page(request: Request[Any, Any, Any], gate: NamedDependency[Gate], to: To = ROOT) -> Response[str]:
+    """Show where a code goes in. That of a link is in the part of the address that no server sees."""
+    return _page(request, gate, own_path(to))
+
+
+@operation("console_sign_in", "POST", "/sign-in", summary="Sign in with the code of a link", status=200)
+async def sign_in(
+    request: Request[Any, Any, Any], console: NamedDependency[Console], gate: NamedDependency[Gate]
+) -> Response[Any]:
+    """Let somebody in with a code, which is good once. Guesses are counted by the address that they come from."""
+    fields = await open_form(request)
+    peer = request.client.host if request.client else ""
+    counted = hashlib.sha256(f"console\0{peer}".encode()).hexdigest()[:32]
+    limits = gate.live_catalogue.current.gateway.operations["console_sign_in"]
+    await gate.throttle.take(RateLimitedCall(counted, "console_sign_in"), own_limits(limits), limits.cost)
+    to, code = own_path(fields.get("to", ROOT)), fields.get("code", "").strip()
+    grant = await console.sessions.redeem(code) if 0 < len(code) <= CODE_BYTES else None
+    known = ROLES.of(gate.live_catalogue.current)
+    role = next((each for each in grant.roles if each in known), None) if grant else None
+    if grant is None or role is None:
+        return _page(request, gate, to, is_refused=True)
+    request.scope["state"][ACTS_FOR] = grant.person
+    token = await console.sessions.begin(grant, role)
+    return signed_in_to(console, to, token)
+
+
+@operation("console_sign_out", "POST", "/sign-out", summary="Sign out, here or everywhere", status=303)
+async def sign_out(
+    request: Request[Any, Any, Any],
+    console: NamedDependency[Console],
+    signed_in: NamedDependency[SignedIn],
+    form: NamedDependency[dict[str, str]],
+) -> Redirect:
+    """End the session, and with `everywhere` all of the person's."""
+    if form.get("everywhere"):
+        await console.sessions.end_all(signed_in.session.grant.person)
+    await console.sessions.end(request.cookies.get(console.cookie, ""))
+    gone = Cookie(key=console.cookie, value="", path="/", max_age=0, secure=console.is_secure, httponly=True)
+    return Redirect(f"{ROOT}/sign-in", status_code=303, headers=HEADERS, cookies=[gone])
+
+
+@operation("console_choose", "POST", "/choice", summary="Choose role, language or colours", status=303)
+async def choose(
+    request: Request[Any, Any, Any],
+    console: NamedDependency[Console],
+    signed_in: NamedDependency[SignedIn],
+    form: NamedDependency[dict[str, str]],
+) -> Redirect:
+    """Take what is chosen, and go back to where it was chosen."""
+    to = own_path(form.get("to", ROOT))
+    cookies = [
+        Cookie(key=name, value=form[field], path="/", max_age=YEAR, samesite="lax", secure=console.is_secure)
+        for name, field, known in ((LANGUAGE, "language", CODES), (THEME, "theme", THEMES))
+        if form.get(field) in known
+    ]
+    if (role := form.get("role")) in signed_in.session.grant.roles and role:
+        token = await console.sessions.change_role(signed_in, request.cookies.get(console.cookie, ""), role)
+        cookies.append(_session_cookie(console, token))
+        to = ROOT  # what one role sees another may not
+    return Redirect(to, status_code=303, headers=HEADERS, cookies=cookies)
+
+
+def signed_in_to(console: Console, to: str, token: str) -> Redirect:
+    """Send somebody who has signed in to a page."""
+    return Redirect(to, status_code=303, headers=HEADERS, cookies=[_session_cookie(console, token)])
+
+
+def _session_cookie(console: Console, token: str) -> Cookie:
+    return Cookie(
+        key=console.cookie,
+        value=token,
+        path="/",
+        max_age=int(LONGEST.total_seconds()),
+        secure=console.is_secure,
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def _page(request: Request[Any, Any, Any], gate: Gate, to: str, *, is_refused: bool = False) -> Response[str]:
+    status = HTTPStatus.FORBIDDEN if is_refused else HTTPStatus.OK
+    theme = request.cookies.get(THEME, "")
+    shown = theme if theme in THEMES else "system"
+    page = rendered("sign_in", language_for(request), gate.clock(), to=to, is_refused=is_refused, theme=shown)
+    return answer(page, status)
