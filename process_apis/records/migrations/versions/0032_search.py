@@ -9,8 +9,8 @@ from alembic import op
 
 from canonical.parties import folded
 
-revision = "0034"
-down_revision = "0030"
+revision = "0032"
+down_revision = "0031"
 works_with_former = False
 """It only adds. But a customer that code before it keeps is not found by its name."""
 
