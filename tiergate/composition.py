@@ -28,6 +28,7 @@ from policies.identity.authentication import Verifier
 from policies.identity.issuer import ISSUER, Issuer
 from policies.identity.jwks import Discovery, SigningKeys
 from policies.identity.key_ring import PACE
+from policies.identity.openid import OpenIdIssuer
 from policies.identity.revocation import Revocations
 from policies.observe.metrics import Metrics
 from policies.outbound.layer_client import AsyncLayerClient, LayerClient, report_jobs
@@ -47,7 +48,7 @@ from tiergate.sqlite_version import check_sqlite
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from experience_apis.console.guard import Console
+    from experience_apis.console.guard import Console, PeopleIssuer
     from experience_apis.oauth import Tokens
     from experience_apis.process_client import Process
     from policies.outbound.platform_client import PlatformClient
@@ -527,4 +528,20 @@ def console(settings: Settings, shared: SharedState, revocations: Revocations) -
 
     password = read_secret("governance", settings.governance.redis_password)
     store = shared_store("experience", settings, password, shared.clock)
-    return Console(Sessions(store, revocations, shared.clock), settings.server.url_of_console())
+    sessions = Sessions(store, revocations, shared.clock)
+    return Console(sessions, settings.server.url_of_console(), _issuer_of_people(settings, shared.clock))
+
+
+def _issuer_of_people(settings: Settings, clock: Clock) -> PeopleIssuer | None:
+    """Return the issuer that people sign in with, None where there is none. Raises `SettingsError` for one whose client
+    we are not."""
+    from experience_apis.console.guard import PeopleIssuer
+
+    said = settings.console
+    if not said.issuer:
+        return None
+    if not said.client_id:
+        raise SettingsError(["[console]: client_id is missing: who we are to the issuer"])
+    secret = read_secret("console", said.client_secret)
+    openid = OpenIdIssuer(said.issuer, said.client_id, secret, said.scope, keys_of(said.issuer), clock)
+    return PeopleIssuer(openid, said.person, said.name, said.groups)

@@ -166,6 +166,23 @@ class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     usage_days: Annotated[int, msgspec.Meta(ge=62)] = 730
 
 
+class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How people sign in to the console: with an OpenID Connect `issuer`, whose client we are by `client_id`, with a
+    `client_secret` if it has given us one; without an issuer with links alone.
+
+    The rest names claims of its ID tokens: who somebody is (`person`, as who approves and who asks are told apart by),
+    what he or she is called, and in which `groups`; `scope` is what is asked for, so that they are there.
+    """
+
+    issuer: OptionalHttpUrl = ""
+    client_id: str = ""
+    client_secret: SecretSetting = NOWHERE
+    scope: str = "openid profile"
+    person: str = "sub"
+    name: str = "name"
+    groups: str = "groups"
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. `folder` holds all state, and can be deleted."""
 
@@ -174,6 +191,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     governance: Governance = Governance()
     system: System = System()
     process: Process = Process()
+    console: Console = Console()
     platforms: dict[str, dict[str, Any]] = {}
     """The settings that each connector checks itself (`tiergate.platforms`)."""
 
@@ -228,13 +246,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.process.database_url or f"sqlite:///{(self.state / 'process.sqlite').resolve()}"
 
 
-SECTIONS = {"server": Server, "governance": Governance, "system": System, "process": Process}
+SECTIONS = {"server": Server, "governance": Governance, "system": System, "process": Process, "console": Console}
 TOP = ("folder", *SECTIONS, "platforms")
 DATABASE = ("database_password", "database_url", ("postgresql",))
 PASSWORDS = {
     "governance": (("redis_password", "redis_url", ("redis", "unix")), DATABASE),
     "process": (DATABASE,),
     "server": (("metrics_token", "", ()),),
+    "console": (("client_secret", "", ()),),
 }
 """The passwords of a section, each with the URL of the server that takes it, and how that begins; no URL for one that
 we take ourselves."""

@@ -45,6 +45,8 @@ router = Router(
         asset,
         sign_in.sign_in_page,
         sign_in.sign_in,
+        sign_in.start,
+        sign_in.finish,
         sign_in.sign_out,
         sign_in.choose,
         now_page,

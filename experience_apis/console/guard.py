@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlsplit
 
 import msgspec
@@ -14,9 +14,13 @@ from litestar.response import Redirect
 from experience_apis.console.channel import Channel
 from experience_apis.console.language import Language, language_of
 from experience_apis.console.pages import HEADERS, ROOT, View
-from experience_apis.console.sessions import Sessions, SignedIn
+from experience_apis.console.sessions import Grant, Sessions, SignedIn
+from policies.catalogue.model import Catalogue
 from policies.chain.gate import ACTS_FOR, Gate
 from policies.context import correlation
+from policies.identity.authentication import LONGEST_SUBJECT, UNSTORABLE
+from policies.identity.openid import OpenIdIssuer, SignInRefused
+from policies.identity.roles import roles_of
 
 FIELDS = 40
 """Fields that a form has at the most."""
@@ -27,11 +31,33 @@ OWN_SITE = {"same-origin", "none"}
 """What a browser says of a request that one of our pages sends, or a person by hand (Fetch Metadata, section 2.3)."""
 
 
+class PeopleIssuer(msgspec.Struct, frozen=True):
+    """The issuer that people sign in with, and the claims that say who somebody is, what called, and in which
+    groups."""
+
+    openid: OpenIdIssuer
+    person: str
+    name: str
+    groups: str
+
+    def grant(self, claims: dict[str, Any], catalogue: Catalogue) -> Grant:
+        """Return who may sign in. Raises `SignInRefused` where the claims name nobody, or one without a role."""
+        person, name, groups = claims.get(self.person), claims.get(self.name, ""), claims.get(self.groups, [])
+        if not isinstance(person, str) or not 0 < len(person.strip()) <= LONGEST_SUBJECT or UNSTORABLE.search(person):
+            raise SignInRefused(f"the claim {self.person} names nobody")
+        listed = cast("list[object]", groups) if isinstance(groups, list) else [groups]
+        roles = roles_of(catalogue, [str(each) for each in listed])
+        if not roles:
+            raise SignInRefused(f"no group of {person} has a role ({self.groups})")
+        return Grant(person, roles, str(name)[:LONGEST_SUBJECT])
+
+
 class Console(msgspec.Struct, frozen=True):
-    """What the console works with. `url` is where browsers find it."""
+    """What the console works with. `url` is where browsers find it; without an `issuer` people sign in with links."""
 
     sessions: Sessions
     url: str
+    issuer: PeopleIssuer | None = None
 
     @property
     def is_secure(self) -> bool:

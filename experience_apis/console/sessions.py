@@ -15,6 +15,7 @@ import msgspec
 
 from canonical.ids import Clock
 from policies.catalogue.model import Catalogue
+from policies.identity.openid import Proof
 from policies.identity.revocation import Revocations
 from policies.identity.roles import ROLES
 from policies.policy import Principal
@@ -30,6 +31,8 @@ NOTED = timedelta(minutes=5)
 LINK = timedelta(minutes=10)
 """How long a sign-in link is good."""
 TOKEN_BYTES = 32
+USED = b"used"
+"""What is stored in the place of a code that was used."""
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -65,6 +68,13 @@ class SignedIn(msgspec.Struct, frozen=True):
     principal: Principal
 
 
+class BegunSignIn(msgspec.Struct, frozen=True):
+    """A sign-in with an issuer that has begun: what it is known by, and where the person wants to go."""
+
+    proof: Proof
+    to: str
+
+
 class Sessions:
     """Begin, find and end sessions. Every method raises `StoreAway` while the store is away."""
 
@@ -81,14 +91,27 @@ class Sessions:
 
     async def redeem(self, code: str) -> Grant | None:
         """Return who may sign in with a code, once; None for one that is used, too old or was never given."""
-        key = _key("code", code)
+        found = await self._taken(_key("code", code))
+        return _decoded(found, Grant) if found else None
+
+    async def _taken(self, key: str) -> bytes | None:
+        """Return a value that is good once, and take it away."""
         found = await self._store.read(key)
-        if found is None:
+        if found is None or found == USED:
             return None
-        used = b"used"
-        if not await self._store.compare_and_swap(key, found, used, 1.0):  # somebody else was faster
-            return None
-        return _decoded(found, Grant)
+        return found if await self._store.compare_and_swap(key, found, USED, 1.0) else None  # else another was faster
+
+    async def start(self, to: str) -> BegunSignIn:
+        """Begin a sign-in with an issuer, which has to come back within `LINK`."""
+        begun = BegunSignIn(Proof(*(secrets.token_urlsafe(TOKEN_BYTES) for _ in Proof.__struct_fields__)), to)
+        key = _key("flow", begun.proof.state)
+        await self._store.put_if_absent(key, msgspec.json.encode(begun), LINK.total_seconds())
+        return begun
+
+    async def finish(self, state: str) -> BegunSignIn | None:
+        """Return the sign-in of a browser that has come back, once; None for one that was not begun here."""
+        found = await self._taken(_key("flow", state))
+        return _decoded(found, BegunSignIn) if found else None
 
     async def begin(self, grant: Grant, role: str) -> str:
         """Begin a session. Return what the browser is to hold."""

@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import structlog
 from litestar import Request, Response
 from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from litestar.response import Redirect
 
-from experience_apis.console.guard import LANGUAGE, THEME, Console, language_for, open_form, own_path
+from canonical.faults import Unavailable
+from experience_apis.console.guard import LANGUAGE, THEME, Console, PeopleIssuer, language_for, open_form, own_path
 from experience_apis.console.language import CODES
 from experience_apis.console.pages import HEADERS, ROOT, answer, rendered
-from experience_apis.console.sessions import LONGEST, SignedIn
+from experience_apis.console.sessions import LINK, LONGEST, SignedIn
 from policies.chain.gate import ACTS_FOR, Gate
 from policies.contract.operation import operation
+from policies.identity.openid import SignInRefused
 from policies.identity.roles import ROLES
+from policies.problems import MISSING, ProblemError
 from policies.traffic.rate_limit import RateLimitedCall, own_limits
 
 CODE_BYTES = 200
 """Characters of a code at the most."""
 YEAR = 365 * 24 * 3600
+FLOW = "tiergate-sign-in"
+"""The cookie of a browser that is on its way to the issuer and back."""
+Note = Literal["", "refused", "away"]
+"""Why somebody sees the sign-in page again: nobody was let in, or the issuer does not answer."""
+STATUS: dict[Note, HTTPStatus] = {
+    "": HTTPStatus.OK,
+    "refused": HTTPStatus.FORBIDDEN,
+    "away": HTTPStatus.SERVICE_UNAVAILABLE,
+}
 THEMES = ("system", "light", "dark")
+FromIssuer = Annotated[str, QueryParameter(name="code", max_length=2000, description="What the issuer has given")]
+State = Annotated[str, QueryParameter(name="state", max_length=CODE_BYTES, description="Which sign-in it is")]
+log = structlog.get_logger("tiergate.console")
 To = Annotated[str, QueryParameter(name="to", max_length=500, description="Where to go afterwards")]
 
 
 @operation("console_sign_in_page", "GET", "/sign-in", summary="Show the sign-in page", sync_to_thread=False)
-def sign_in_page(request: Request[Any, Any, Any], gate: NamedDependency[Gate], to: To = ROOT) -> Response[str]:
+def sign_in_page(
+    request: Request[Any, Any, Any], gate: NamedDependency[Gate], console: NamedDependency[Console], to: To = ROOT
+) -> Response[str]:
     """Show where a code goes in. That of a link is in the part of the address that no server sees."""
-    return _page(request, gate, own_path(to))
+    return _page(request, gate, console, own_path(to))
 
 
 @operation("console_sign_in", "POST", "/sign-in", summary="Sign in with the code of a link", status=200)
@@ -49,10 +68,72 @@ async def sign_in(
     known = ROLES.of(gate.live_catalogue.current)
     role = next((each for each in grant.roles if each in known), None) if grant else None
     if grant is None or role is None:
-        return _page(request, gate, to, is_refused=True)
+        return _page(request, gate, console, to, note="refused")
     request.scope["state"][ACTS_FOR] = grant.person
     token = await console.sessions.begin(grant, role)
     return signed_in_to(console, to, token)
+
+
+@operation("console_start", "GET", "/sign-in/start", summary="Sign in with the issuer", status=303)
+async def start(
+    request: Request[Any, Any, Any], console: NamedDependency[Console], gate: NamedDependency[Gate], to: To = ROOT
+) -> Response[Any]:
+    """Send somebody to the issuer. What the browser is known by when it comes back is in a cookie of its own."""
+    issuer = _issuer(console)
+    begun = await console.sessions.start(own_path(to))
+    try:
+        address = await issuer.openid.address(begun.proof, _back_to(console))
+    except Unavailable as away:
+        log.warning("nobody can sign in with the issuer", reason=away.reason)
+        return _page(request, gate, console, begun.to, note="away")
+    flow = Cookie(
+        key=FLOW,
+        value=begun.proof.state,
+        path=f"{ROOT}/sign-in",
+        max_age=int(LINK.total_seconds()),
+        secure=console.is_secure,
+        httponly=True,
+        samesite="lax",
+    )
+    return Redirect(address, status_code=303, headers=HEADERS, cookies=[flow])
+
+
+@operation("console_finish", "GET", "/sign-in/finish", summary="Come back from the issuer", status=303)
+async def finish(
+    request: Request[Any, Any, Any],
+    console: NamedDependency[Console],
+    gate: NamedDependency[Gate],
+    code: FromIssuer = "",
+    known_as: State = "",
+) -> Response[Any]:
+    """Let somebody in whom the issuer names, in the browser that has begun it, once."""
+    issuer = _issuer(console)
+    held = request.cookies.get(FLOW, "")
+    begun = await console.sessions.finish(held) if held and hmac.compare_digest(held, known_as) else None
+    if begun is None or not code:
+        return _page(request, gate, console, ROOT, note="refused")
+    try:
+        claims = await issuer.openid.claims(code, begun.proof, _back_to(console))
+        grant = issuer.grant(claims, gate.live_catalogue.current)
+    except SignInRefused as refused:
+        log.warning("somebody was not signed in", reason=str(refused))
+        return _page(request, gate, console, begun.to, note="refused")
+    except Unavailable as away:
+        log.warning("nobody can sign in with the issuer", reason=away.reason)
+        return _page(request, gate, console, begun.to, note="away")
+    request.scope["state"][ACTS_FOR] = grant.person
+    return signed_in_to(console, begun.to, await console.sessions.begin(grant, grant.roles[0]))
+
+
+def _issuer(console: Console) -> PeopleIssuer:
+    if console.issuer is None:
+        raise ProblemError(MISSING, "People sign in with links here: no issuer is set.")
+    return console.issuer
+
+
+def _back_to(console: Console) -> str:
+    """Return where the issuer sends people back to: it has to know this address."""
+    return f"{console.url}{ROOT}/sign-in/finish"
 
 
 @operation("console_sign_out", "POST", "/sign-out", summary="Sign out, here or everywhere", status=303)
@@ -108,9 +189,7 @@ def _session_cookie(console: Console, token: str) -> Cookie:
     )
 
 
-def _page(request: Request[Any, Any, Any], gate: Gate, to: str, *, is_refused: bool = False) -> Response[str]:
-    status = HTTPStatus.FORBIDDEN if is_refused else HTTPStatus.OK
-    theme = request.cookies.get(THEME, "")
-    shown = theme if theme in THEMES else "system"
-    page = rendered("sign_in", language_for(request), gate.clock(), to=to, is_refused=is_refused, theme=shown)
-    return answer(page, status)
+def _page(request: Request[Any, Any, Any], gate: Gate, console: Console, to: str, *, note: Note = "") -> Response[str]:
+    has_issuer = console.issuer is not None
+    page = rendered("sign_in", language_for(request), gate.clock(), to=to, note=note, has_issuer=has_issuer)
+    return answer(page, STATUS[note])

@@ -138,11 +138,16 @@ class Discovery:
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer.rstrip("/")
 
-    async def fetch(self) -> list[Jwk]:
-        """Return the issuer's keys. Raises `Unavailable` when it does not answer, or its answers are not valid."""
+    async def configuration(self) -> dict[str, Any]:
+        """Return what the issuer says of itself. Raises `Unavailable` when it does not answer, or is another one."""
         configuration = await self._read(f"{self._issuer}/.well-known/openid-configuration")
         if str(configuration.get("issuer", "")).rstrip("/") != self._issuer:
             raise Unavailable("issuer", "it names another issuer in its configuration")
+        return configuration
+
+    async def fetch(self) -> list[Jwk]:
+        """Return the issuer's keys. Raises `Unavailable` when it does not answer, or its answers are not valid."""
+        configuration = await self.configuration()
         where = str(configuration.get("jwks_uri", ""))
         if not is_address(where):
             raise Unavailable("issuer", "its keys are not at an https address without a user")

@@ -7,12 +7,16 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import uvicorn
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from tests.support.environment import Environment
-from tiergate import people
+from tests.support.platforms import wait_until
+from tiergate import composition, people
+from tiergate.settings import load
 
 AXE = Path(__file__).parents[1] / "end_to_end" / "peers" / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = (
@@ -69,3 +73,21 @@ def findings(page: Page) -> list[str]:
     page.evaluate(AXE.read_text())  # the pages let no script of elsewhere in
     found: Any = page.evaluate("rules => axe.run(document, {runOnly: rules})", RULES)
     return [f"{each['id']}: {node['html'][:200]}" for each in found["violations"] for node in each["nodes"]]
+
+
+@contextmanager
+def layer_in_this_process(folder: Path, port: int, issuer: str) -> Generator[None]:
+    """Run an experience layer without one behind it, in which people sign in with an issuer."""
+    config = folder / "tiergate.toml"
+    config.write_text(
+        f'folder = "{folder}"\n[server]\nprocess_port = 9\nexperience_port = {port}\n'
+        f'[console]\nissuer = "{issuer}"\nclient_id = "tiergate-console"\n'
+    )
+    settings = load(config, {"TIERGATE_CONSOLE_CLIENT_SECRET": "a secret with : and % in it"})
+    server = uvicorn.Server(uvicorn.Config(composition.experience_app(settings), port=port, log_level="warning"))
+    thread = Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started, 20, "the experience layer")
+    yield
+    server.should_exit = True
+    thread.join()

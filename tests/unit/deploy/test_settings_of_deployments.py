@@ -24,7 +24,14 @@ from tiergate.platforms import load_platforms, unknown_platform_variables
 from tiergate.settings import load, unknown_variables
 
 OTHERS = {"TIERGATE_CONFIG", "TIERGATE_FOLDER"}
-SECTIONS = ("TIERGATE_SERVER_", "TIERGATE_GOVERNANCE_", "TIERGATE_SYSTEM_", "TIERGATE_PROCESS_", "TIERGATE_PLATFORMS_")
+SECTIONS = (
+    "TIERGATE_SERVER_",
+    "TIERGATE_GOVERNANCE_",
+    "TIERGATE_SYSTEM_",
+    "TIERGATE_PROCESS_",
+    "TIERGATE_CONSOLE_",
+    "TIERGATE_PLATFORMS_",
+)
 
 
 def compose_environment(layer: str) -> dict[str, str]:

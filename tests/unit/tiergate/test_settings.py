@@ -178,7 +178,7 @@ def test_every_error_of_a_platform_is_told_at_once_with_its_place(tmp_path: Path
                 "'colour' is not a setting; there are call_timeout, case_days, database_password",
             ],
         ),
-        ("[proces]\n", ["'proces' is not a setting (did you mean process?); there are folder"]),
+        ("[proces]\n", ["'proces' is not a setting (did you mean process?); there are console, folder"]),
     ],
 )
 def test_an_error_is_in_the_words_of_the_file_with_the_keys_there_are(
