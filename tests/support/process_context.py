@@ -37,6 +37,8 @@ LOOPBACK = OutboundAddresses(networks=networks_of("127.0.0.0/8"))
 """Where the webhooks of tests go."""
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: nobody listens there."""
+PATIENCE = 20.0
+"""Seconds for a call of the system layer: what is tested is never how fast the machine is."""
 SOMEBODY = Principal("somebody", "support-desk", frozenset({"cases:act"}), frozenset({"*"}), "jti", 0.0, 0.0)
 DELIVERED: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
 """The states of an order on its way to its target."""
@@ -79,7 +81,7 @@ def context_over(url: str, clock: TestClock, system: str = NOWHERE) -> Generator
     live_catalogue = LiveCatalogue()
     yield WorkflowContext(
         database,
-        Platforms(LayerClient(system, "system", lambda: "token", 1)),
+        Platforms(LayerClient(system, "system", lambda: "token", PATIENCE)),
         Orders(database, clock),
         Postings(database, clock),
         Cases(database, live_catalogue, clock, identifiers()),
