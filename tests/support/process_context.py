@@ -37,7 +37,7 @@ LOOPBACK = OutboundAddresses(networks=networks_of("127.0.0.0/8"))
 """Where the webhooks of tests go."""
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: nobody listens there."""
-PATIENCE = 20.0
+ANSWER_WITHIN = 20.0
 """Seconds for a call of the system layer: what is tested is never how fast the machine is."""
 SOMEBODY = Principal("somebody", "support-desk", frozenset({"cases:act"}), frozenset({"*"}), "jti", 0.0, 0.0)
 DELIVERED: tuple[OrderState, ...] = ("validating", "credit_review", "onboarding", "subscribing", "provisioning")
@@ -81,7 +81,7 @@ def context_over(url: str, clock: TestClock, system: str = NOWHERE) -> Generator
     live_catalogue = LiveCatalogue()
     yield WorkflowContext(
         database,
-        Platforms(LayerClient(system, "system", lambda: "token", PATIENCE)),
+        Platforms(LayerClient(system, "system", lambda: "token", ANSWER_WITHIN)),
         Orders(database, clock),
         Postings(database, clock),
         Cases(database, live_catalogue, clock, identifiers()),
