@@ -33,13 +33,9 @@ class ChangeFeeds:
         domain = event.source.partition("/")[0]
         reason = event.data.get("reason", "it cannot be read")
         given = {domain: event.instance, "record": event.data.get("record", "")}
-        actions: tuple[Action, ...] = ("retry", "skip")
-        if domain != "crm":  # an event of billing cannot be read again: people look at what it is about
+        if domain != "crm":
             reason = f"the event {event.subject} ({given['record']}) was not taken: {reason}"
-            actions = ("skip",)
-        self._open(
-            event.subject, Finding(event.data.get("field", "record"), reason, domain), given, correlation_id, actions
-        )
+        self._open(event.subject, Finding(event.data.get("field", "record"), reason, domain), given, correlation_id)
 
     def deal_read(self, event: Event, _: str) -> None:
         self._resolve(event.subject, "a later state of it was read")
@@ -106,14 +102,9 @@ class ChangeFeeds:
         for customer_id in set(known.values()):
             customers.expect_change(context.database, customer_id, case.correlation_id, context.clock())
 
-    def _open(
-        self,
-        record: str,
-        finding: Finding,
-        given: dict[str, str],
-        correlation_id: str,
-        actions: tuple[Action, ...] = ("retry", "skip"),
-    ) -> None:
+    def _open(self, record: str, finding: Finding, given: dict[str, str], correlation_id: str) -> None:
+        """Open a case of a record. An event of billing cannot be read again: people look at what it is about."""
+        actions: tuple[Action, ...] = ("retry", "skip") if "crm" in given else ("skip",)
         self._context.cases.open(
             "record_not_read", record, finding, actions, correlation_id=correlation_id, given=given
         )

@@ -114,7 +114,7 @@ class UsageCorrecting(DBOSConfiguredInstance):
                 return
             one.advance("proposed", next_attempt_at=None, invoice_id=charge.invoice_id, line=charge.line, **said)
             row, finding = one.row, Finding("quantity", _in_words(one.row, amount))
-            case = self._open_case(row, PROPOSED, finding, (), one.connection)
+            case = self._open_case(row, "usage_correction_proposed", finding, (), one.connection)
         if case.reason != finding.reason:
             self._context.cases.restate(case, finding.reason, _given(row))
         self._context.cases.resolve(row.id, "billing has said what it is worth", REFUSED)
@@ -214,14 +214,16 @@ class UsageCorrecting(DBOSConfiguredInstance):
             reason = f"{fault.platform}: {fault.reason}"
             one.advance(row.state, next_attempt_at=again.at, blocked_reason=reason, attempts=attempts)
             if again.needs_case and fault.field != NOT_YET:
-                self._open_case(one.row, REFUSED, Finding.of(fault), ("retry", "skip"), one.connection)
+                self._open_case(
+                    one.row, "usage_correction_refused", Finding.of(fault), ("retry", "skip"), one.connection
+                )
 
     def _hold(self, row: sa.Row[Any], finding: Finding) -> None:
         with self._unchanged(row) as one:
             if one is None:
                 return
             one.advance("on_hold", next_attempt_at=None, blocked_reason=finding.reason, held_in=row.state)
-            self._open_case(one.row, REFUSED, finding, ("retry", "skip"), one.connection)
+            self._open_case(one.row, "usage_correction_refused", finding, ("retry", "skip"), one.connection)
 
     def _open_case(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import html
 import json
 import os
@@ -167,8 +168,9 @@ def in_picture() -> list[str]:
 
 
 def fixed(lines: list[str]) -> list[str]:
-    """Return what is printed each time: without times, ids, numbers, spaces, and ports that were taken."""
-    kept = (re.sub(r"\S*\d\S*", "#", each) for each in lines if " is taken: " not in each)
+    """Return what is printed each time: without times, months, ids, numbers, spaces, and ports that were taken."""
+    months = "|".join(calendar.month_name[1:])
+    kept = (re.sub(rf"\S*\d\S*|\b({months})\b", "#", each) for each in lines if " is taken: " not in each)
     return ["".join(each.split()) for each in kept if each.strip()]
 
 
