@@ -7,9 +7,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from datetime import date, datetime
 from functools import cached_property
 from importlib import import_module
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import httpx
 import stripe
@@ -27,6 +29,12 @@ proteus: Any = import_module("proteus")  # it makes its models at run time: ther
 OUR_READING = "query?q=SELECT%20Id%2C%20IsWon%2C%20Pricebook2Id%2C"
 """What tells our own reading of a deal from the salesperson's calls to the same CRM."""
 THREE_LINES = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25), SaleLine("ONBOARDING", 1))
+
+
+def day_of_books(moment: datetime) -> date:
+    """Return the day that a moment is in for the company that sells, in Berlin: late in the evening in UTC it is the
+    next one."""
+    return moment.astimezone(ZoneInfo("Europe/Berlin")).date()
 
 
 def wait_until(look: Callable[[], T | None], seconds: float = 30.0, what: str = "") -> T:

@@ -16,7 +16,7 @@ from canonical.orders import Order
 from sandbox.salesperson import SaleLine, close_deal, open_change, open_deal
 from tests.support.amending import amend, amendment_in, booked, contract_of, preview, timeline
 from tests.support.environment import Environment
-from tests.support.platforms import wait_until
+from tests.support.platforms import day_of_books, wait_until
 
 SEATS = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 25))
 
@@ -40,7 +40,7 @@ def sold(environment: Environment, name: str, months: int, today: date) -> Order
 
 
 def test_a_renewed_contract_ends_with_another_one_at_the_amounts_of_the_preview(later: Environment) -> None:
-    today = later.wait(timedelta()).date()
+    today = day_of_books(later.wait(timedelta()))
     renewed, other = (sold(later, name, months, today) for name, months in (("Renewed", 12), ("Two Years", 24)))
     until, both = ends_on(contract_of(renewed)), ends_on(contract_of(other))
     assert until
@@ -48,8 +48,8 @@ def test_a_renewed_contract_ends_with_another_one_at_the_amounts_of_the_preview(
     wanted = {"actions": [{"action": "renew", "ends_on": both.isoformat(), "uplift_percent": "5"}]}
 
     said = preview(later, renewed, wanted)
-    assert ([each.issued_on for each in said.invoices], said.ends_on) == ([said.effective_at.date()], both)
-    assert abs(said.effective_at.date() - until) <= timedelta(days=1)
+    assert ([each.issued_on for each in said.invoices], said.ends_on) == ([day_of_books(said.effective_at)], both)
+    assert abs(day_of_books(said.effective_at) - until) <= timedelta(days=1)
     asked = amend(later, renewed, wanted, "renewal")
     assert amendment_in(later, asked, "scheduled").effective_at == said.effective_at
     with pytest.raises(httpx.HTTPStatusError) as twice:
@@ -88,7 +88,7 @@ def test_a_renewed_contract_ends_with_another_one_at_the_amounts_of_the_preview(
 
 
 def test_a_renewal_that_is_sold_in_the_crm_waits_for_the_end_of_the_term(later: Environment) -> None:
-    order = sold(later, "Renewed In The CRM", 12, later.wait(timedelta()).date())
+    order = sold(later, "Renewed In The CRM", 12, day_of_books(later.wait(timedelta())))
     contract = contract_of(order)
     query = f"SELECT Id FROM Contract WHERE TiergateContract__c = '{contract.id}'"
     record = str(wait_until(lambda: later.crm.query(query), 20, "the contract in the CRM")[0]["Id"])

@@ -19,7 +19,7 @@ from sandbox.salesperson import SaleLine, close_deal, open_deal
 from tests.end_to_end.faults.test_killed_after_each_state import SLOW, killed_after_each
 from tests.support.amending import amend, amendment_in, contract_of, line_of, preview, quantity, timeline
 from tests.support.environment import Environment
-from tests.support.platforms import wait_until
+from tests.support.platforms import day_of_books, wait_until
 
 DAY = timedelta(days=1)
 STATE = "SELECT customer_id FROM orders WHERE id = ?"
@@ -38,7 +38,7 @@ def later(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generato
 def sold(environment: Environment, name: str, **changes: Any) -> Order:
     """Return the paid order of a contract that is billed by the month."""
     sale = environment.sale(name, lines=(SaleLine("SEAT", 10, 20.0),), **changes)
-    _, deal = open_deal(environment.crm, sale, environment.wait(timedelta()).date())
+    _, deal = open_deal(environment.crm, sale, day_of_books(environment.wait(timedelta())))
     close_deal(environment.crm, deal)
     order = environment.order_in(deal, "active")
     environment.settled(order)
@@ -162,7 +162,7 @@ def test_a_contract_goes_to_a_customer_abroad_and_comes_back(later: Environment)
         (order.customer_id, 20_000),
         (other.customer_id, 20_000),
     ]
-    in_the_crm(later, contract, record, said.effective_at.date().isoformat()[:7])
+    in_the_crm(later, contract, record, day_of_books(said.effective_at).isoformat()[:7])
     looked = later.channels.post("support-desk", f"/support/v1/drift-looks/{contract}", None, Page[Drift])
     assert looked.items == ()
     for key in (order.customer_id, other.customer_id):
