@@ -170,7 +170,7 @@ class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How people sign in to the console: with an OpenID Connect `issuer`, whose client we are by `client_id`, with a
     `client_secret` if it has given us one; without an issuer with links alone.
 
-    The rest names claims of its ID tokens: who somebody is (`person`, as who approves and who asks are told apart by),
+    The rest names claims of its ID tokens: who somebody is (`person`, as who approves and who asks are known by),
     what he or she is called, and in which `groups`; `scope` is what is asked for, so that they are there.
     """
 
