@@ -43,9 +43,9 @@ class Stage(msgspec.Struct, frozen=True):
 async def now_page(view: NamedDependency[View]) -> Response[str]:
     """Show the stages from the deal to the cash, the open cases and the platforms that something waits for."""
     flow = await view.channel.get("/overview/v1/flow", Flow)
-    if isinstance(flow, Trouble):
-        return view.page("now", stages=(), waiting=(), flow=None, trouble=flow)
     name = "now_part" if view.is_part else "now"
+    if isinstance(flow, Trouble):
+        return view.page(name, stages=(), waiting=(), flow=None, trouble=flow)
     return view.page(name, stages=stages(flow, view.clock()), waiting=waiting(flow), flow=flow, trouble=None)
 
 

@@ -55,8 +55,7 @@ async def find_page(view: NamedDependency[View], wanted: Query = "") -> Response
     trouble = found if isinstance(found, Trouble) else None
     hits = found.hits if isinstance(found, Found) else ()
     more = isinstance(found, Found) and found.more
-    name = "find_part" if view.is_part else "find"
-    return view.page(name, query=words, hits=hits, more=more, trouble=trouble)
+    return view.page("find", query=words, hits=hits, more=more, trouble=trouble)
 
 
 @operation("console_record", "GET", "/records/{record:str}", summary="Show a record and all that happened to it")

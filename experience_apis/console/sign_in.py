@@ -59,10 +59,7 @@ async def sign_in(
 ) -> Response[Any]:
     """Let somebody in with a code, which is good once. Guesses are counted by the address that they come from."""
     fields = await open_form(request)
-    peer = request.client.host if request.client else ""
-    counted = hashlib.sha256(f"console\0{peer}".encode()).hexdigest()[:32]
-    limits = gate.live_catalogue.current.gateway.operations["console_sign_in"]
-    await gate.throttle.take(RateLimitedCall(counted, "console_sign_in"), own_limits(limits), limits.cost)
+    await _limited(request, gate, "console_sign_in")
     to, code = own_path(fields.get("to", ROOT)), fields.get("code", "").strip()
     grant = await console.sessions.redeem(code) if 0 < len(code) <= CODE_BYTES else None
     known = ROLES.of(gate.live_catalogue.current)
@@ -80,6 +77,7 @@ async def start(
 ) -> Response[Any]:
     """Send somebody to the issuer. What the browser is known by when it comes back is in a cookie of its own."""
     issuer = _issuer(console)
+    await _limited(request, gate, "console_start")
     begun = await console.sessions.start(own_path(to))
     try:
         address = await issuer.openid.address(begun.proof, _back_to(console))
@@ -109,7 +107,9 @@ async def finish(
     """Let somebody in whom the issuer names, in the browser that has begun it, once."""
     issuer = _issuer(console)
     held = request.cookies.get(FLOW, "")
-    begun = await console.sessions.finish(held) if held and hmac.compare_digest(held, known_as) else None
+    begun = (
+        await console.sessions.finish(held) if held and hmac.compare_digest(held.encode(), known_as.encode()) else None
+    )
     if begun is None or not code:
         return _page(request, gate, console, ROOT, note="refused")
     try:
@@ -123,6 +123,14 @@ async def finish(
         return _page(request, gate, console, begun.to, note="away")
     request.scope["state"][ACTS_FOR] = grant.person
     return signed_in_to(console, begun.to, await console.sessions.begin(grant, grant.roles[0]))
+
+
+async def _limited(request: Request[Any, Any, Any], gate: Gate, operation_id: str) -> None:
+    """Count a try of somebody who is not signed in by the address that it comes from. Raises `ProblemError` (429)."""
+    peer = request.client.host if request.client else ""
+    counted = hashlib.sha256(f"{operation_id}\0{peer}".encode()).hexdigest()[:32]
+    limits = gate.live_catalogue.current.gateway.operations[operation_id]
+    await gate.throttle.take(RateLimitedCall(counted, operation_id), own_limits(limits), limits.cost)
 
 
 def _issuer(console: Console) -> PeopleIssuer:

@@ -69,7 +69,8 @@ def test_what_one_browser_has_begun_lets_no_other_in(console_url: str) -> None:
         (state,) = parse_qs(urlsplit(begun.headers["location"]).query)["state"]
 
         answers = [each.get("/console/sign-in/finish", params={"code": "x", "state": state}) for each in (theirs, mine)]
+        odd = mine.get("/console/sign-in/finish", params={"code": "x", "state": "\u00e9"})
         again = mine.get("/console/sign-in/finish", params={"code": "x", "state": state})
 
-    assert [each.status_code for each in (*answers, again)] == [403] * 3
+    assert [each.status_code for each in (*answers, odd, again)] == [403] * 4
     assert not any("tiergate=" in each.headers.get("set-cookie", "") for each in (*answers, again))

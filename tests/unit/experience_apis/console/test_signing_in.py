@@ -101,7 +101,7 @@ def test_a_code_that_is_too_old_or_was_never_given_lets_nobody_in(layer: Layer) 
 
 def test_guesses_are_limited_by_the_address_that_they_come_from(layer: Layer) -> None:
     async def act(client: httpx.AsyncClient) -> list[int]:
-        return [(await client.post("/console/sign-in", data={"code": "x"})).status_code for _ in range(42)]
+        return [(await client.post("/console/sign-in", data={"code": "x"})).status_code for _ in range(602)]
 
     assert 429 in layer.run(act)
 
@@ -279,6 +279,29 @@ def test_without_the_process_layer_every_page_opens_and_says_what_is_missing(lay
     for page in layer.run(act):
         assert 'role="alert"' in page.text
         assert "cannot be reached" in page.text
+
+
+def test_a_part_of_a_page_that_cannot_be_shown_is_a_part_too(layer: Layer) -> None:
+    async def act(client: httpx.AsyncClient) -> str:
+        await layer.sign_in(client)
+        return (await client.get("/console", headers={"HX-Request": "true"})).text
+
+    part = layer.run(act)
+
+    assert 'role="alert"' in part
+    assert "<html" not in part
+
+
+def test_without_an_issuer_people_sign_in_with_links_alone(layer: Layer) -> None:
+    async def act(client: httpx.AsyncClient) -> list[int]:
+        finish = {"code": "x", "state": "\u00e9"}
+        answers = [
+            await client.get("/console/sign-in/start"),
+            await client.get("/console/sign-in/finish", params=finish),
+        ]
+        return [each.status_code for each in answers]
+
+    assert layer.run(act) == [404, 404]
 
 
 def test_revoking_the_client_of_a_role_ends_its_sessions(layer: Layer) -> None:
