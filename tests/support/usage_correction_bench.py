@@ -191,6 +191,11 @@ class UsageCorrectionBench:
     def last(self) -> UsageCorrection:
         return self.all()[-1]
 
+    def last_is_held_after_approval(self) -> bool:
+        """Return whether billing has refused the newest one when it was to be carried out."""
+        found = self.all()
+        return bool(found) and found[-1].state == "on_hold" and self.records.row(found[-1].id).held_in == "approved"
+
     def states(self) -> list[str]:
         return [each.state for each in self.all()]
 

@@ -140,8 +140,12 @@ class OnePeriod(RuleBasedStateMachine):
     # ---- what holds
 
     def settled(self) -> None:
-        """Let all that is due be done, and hold what is charged and open against the records."""
+        """Let all that is due be done, what was approved too that billing has refused before, and hold what is charged
+        and open against the records: of one that is approved the quantity stays until it has ended."""
         self.it.look(30)
+        if self.it.last_is_held_after_approval():
+            self.act("retry")
+            self.it.look(30)
         billing, found = self.it.billing, self.it.all()
         (open_one,) = [each for each in found if each.state not in ENDED] or [None]
         states = [each.state for each in found]
