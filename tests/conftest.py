@@ -8,9 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from process_apis.records.database import open_database
 from process_apis.records.revisions import upgrade
@@ -30,6 +32,28 @@ if MEMORY.is_mount() and os.statvfs(MEMORY).f_bavail * os.statvfs(MEMORY).f_frsi
     # machine is not.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     tempfile.tempdir = os.environ["TMPDIR"] = os.environ["PYTEST_DEBUG_TEMPROOT"]
+
+
+def _is_same_dialect(dialect: object, other: object) -> bool:
+    """Return that one SQLite is as good as another where a statement is looked for that was compiled before."""
+    return type(dialect) is type(other)
+
+
+def _hash_of_dialect(dialect: object) -> int:
+    return hash(type(dialect))
+
+
+_COMPILED: dict[Any, Any] = {}
+"""Statements as text, for all databases of a process: a layer has one and compiles each of its statements once, a test
+has its own and would compile them all again, which takes longer than to run them."""
+setattr(SQLiteDialect_pysqlite, "__eq__", _is_same_dialect)  # noqa: B010 - its stubs know none
+setattr(SQLiteDialect_pysqlite, "__hash__", _hash_of_dialect)  # noqa: B010
+
+
+@event.listens_for(Engine, "engine_connect")
+def _compile_once(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.execution_options(compiled_cache=_COMPILED)
 
 
 def pytest_collection_finish() -> None:
