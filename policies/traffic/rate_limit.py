@@ -13,6 +13,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -99,7 +100,13 @@ def own_limits(operation: Operation) -> list[Limit]:
 
 def limits_at(rates: str, key: Callable[[RateLimitedCall], str], cost: int = 1) -> list[Limit]:
     """Return limits that are counted by `key`, as slowapi declares them. Raises as `limits_of` does."""
-    return list(LimitGroup(rates, key, None, False, None, None, None, cost, False))
+    return list(_read(rates, key, cost))
+
+
+@lru_cache(maxsize=512)
+def _read(rates: str, key: Callable[[RateLimitedCall], str], cost: int) -> tuple[Limit, ...]:
+    """Return limits as they are written. A catalogue has few, and each counts for hundreds of operations."""
+    return tuple(LimitGroup(rates, key, None, False, None, None, None, cost, False))
 
 
 def shared_storage(url: str, timeout: float, password: Secret = NO_SECRET) -> RedisStorage:

@@ -12,9 +12,10 @@ from tests.support.fuzzing import documents, fuzz, fuzzed_environment
 
 ONE_OF_EACH_LAYER = ("crm.v1.json", "partners.v2.json", "process.v1.json")
 """A request without a token is stopped at the same gate for all documents of a layer."""
-LARGE = ("billing.v1.json", "erp.v1.json", "finance.v1.json", "support.v1.json")
+LARGE = ("billing.v1.json", "erp.v1.json", "finance.v1.json", "sales.v1.json", "support.v1.json")
 """Documents whose bodies have so many fields that to try each of them takes a third of a minute. They are read as the
-bodies of the others are, and those of finance and support are passed on to the process layer, where each is tried."""
+bodies of the others are. Those of finance, sales and support are passed on to the process layer, where each is
+tried."""
 
 
 @pytest.fixture(scope="module")
