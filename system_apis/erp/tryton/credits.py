@@ -7,11 +7,13 @@ paid again, as Tryton shows it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -40,6 +42,8 @@ class Credits:
         self._master_data = master_data
         self._invoices = invoices
         self._ledger = ledger
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
+        """Of each payment of which a reversal is being booked here."""
 
     # ---- credit notes
 
@@ -123,14 +127,15 @@ class Credits:
     # ---- what went back
 
     async def reverse(self, reversal: PaymentReversal, closed: ClosedPeriod, company: Row) -> Posting:
-        """Do as `Erp.put_reversal` says."""
+        """Do as `Erp.put_reversal` says. Of one payment one is done at a time: two at once may split its line twice."""
         on = await self._invoices.open_day(
             reversal.reversed_on, closed, company
         )  # nothing is parted for one that waits
-        for part in reversal.credited:
-            await self._refund(reversal, part, on, company)
-        if reversal.unexplained.amount:
-            await self._reopen(reversal, on, company)
+        async with self._locks.setdefault(reversal.payment_id, asyncio.Lock()):
+            for part in reversal.credited:
+                await self._refund(reversal, part, on, company)
+            if reversal.unexplained.amount:
+                await self._reopen(reversal, on, company)
         return mapping.posting(await self._read(reversal.invoice_id, company, "invoice_id"))
 
     async def _refund(self, reversal: PaymentReversal, part: CreditedPart, on: date, company: Row) -> None:
