@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -61,6 +61,16 @@ CaseKind = Literal[
     "webhook_stopped",
 ]
 CaseState = Literal["open", "resolved"]
+CaseOrder = Literal["newest", "due", "amount"]
+"""How cases are listed: the newest first, those that are due first, or what is worth most, currency by currency."""
+CasesOf = Literal["me", "nobody"]
+"""Whose cases are listed: those that the caller has taken, or those that nobody has."""
+MOST_AT_ONCE = 100
+"""Cases that are acted on in one call."""
+LONGEST_NOTE = 2000
+"""Characters of a note."""
+Person = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{0,120}\Z")]
+"""Whom a case is given to, by the name that the issuer calls him or her; empty for nobody."""
 
 
 class CaseAction(msgspec.Struct, frozen=True):
@@ -68,6 +78,49 @@ class CaseAction(msgspec.Struct, frozen=True):
 
     action: Literal["retry", "skip", "compensate"]
     reason: str = ""
+
+
+class CasesAction(msgspec.Struct, frozen=True):
+    """An action on several cases that have one cause, and the reason for it."""
+
+    ids: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MOST_AT_ONCE)]
+    action: Literal["retry", "skip", "compensate"]
+    reason: str = ""
+
+
+class CaseOutcome(msgspec.Struct, frozen=True):
+    """What became of one of several cases: done, or why not."""
+
+    id: str
+    done: bool
+    problem: str = ""
+    """What was wrong, and what to do about it; empty where it was done."""
+
+
+class CaseOutcomes(msgspec.Struct, frozen=True):
+    """What became of each of several cases, in the order in which they were named."""
+
+    items: tuple[CaseOutcome, ...]
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """Who takes care of a case: `to` is empty when nobody does any more."""
+
+    to: Person
+
+
+class NewNote(msgspec.Struct, frozen=True):
+    """What somebody wants others to know of a case."""
+
+    text: Annotated[str, msgspec.Meta(pattern=r"\S", max_length=LONGEST_NOTE)]
+
+
+class CaseNote(msgspec.Struct, frozen=True):
+    """What somebody wrote of a case, when (UTC) and who."""
+
+    at: Instant
+    by: str
+    text: str
 
 
 class Approval(msgspec.Struct, frozen=True):
@@ -124,7 +177,9 @@ class Incident(msgspec.Struct, frozen=True):
 class Case(msgspec.Struct, frozen=True):
     """Work that needs a person. `kind` names the problem, `subject` the record, `input` what was being done.
 
-    `incident` is there for an outage that lasts, and is computed when it is read.
+    `incident` is there for an outage that lasts, and is computed when it is read. `amount` is what the record is worth
+    that cannot go on; `due_at` (UTC) is until when its team wants it settled. `notes` are there where one case is read,
+    the newest last.
     """
 
     id: str
@@ -141,3 +196,8 @@ class Case(msgspec.Struct, frozen=True):
     resolved_at: Instant | None = None
     resolution: str = ""
     incident: Incident | None = None
+    customer_id: str = ""
+    amount: Money | None = None
+    due_at: Instant | None = None
+    assigned_to: str = ""
+    notes: tuple[CaseNote, ...] = ()

@@ -48,6 +48,9 @@ class Process:
     async def post(self, principal: Principal, path: str, body: Any) -> Response[bytes]:
         return _passed(await self._answer(principal, "POST", path, body))
 
+    async def put(self, principal: Principal, path: str, body: Any) -> Response[bytes]:
+        return _passed(await self._answer(principal, "PUT", path, body))
+
     async def read(self, principal: Principal, path: str, query: Mapping[str, Any], kind: type[T]) -> T:
         """Read as `get` does, for a channel that shapes the answer. Raises a leaf of `PlatformFault`, or
         `ProblemError` for a refusal."""

@@ -10,7 +10,18 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from canonical.cases import Approval, Case, CaseAction, CaseState, Team
+from canonical.cases import (
+    Approval,
+    Assignment,
+    Case,
+    CaseAction,
+    CaseKind,
+    CaseOutcomes,
+    CasesAction,
+    CaseState,
+    NewNote,
+    Team,
+)
 from canonical.events import Event, EventReceipt
 from canonical.orders import (
     CustomerOverview,
@@ -29,13 +40,14 @@ from policies.business.events import EVENTS
 from policies.catalogue.live import LiveCatalogue
 from policies.context import correlation
 from policies.contract.operation import operation
-from policies.contract.parameters import CanonicalId, Cursor, Limit, OfCustomer
+from policies.contract.parameters import AssignedTo, CanonicalId, CasesInOrder, Cursor, Limit, OfCustomer
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.case_actions import CaseActions
 from process_apis.customer_overview import overview
 from process_apis.events.dispatch import Dispatcher
 from process_apis.records import customers, visibility
+from process_apis.records.cases import Wanted
 from process_apis.runtime.context import WorkflowContext
 
 
@@ -144,7 +156,7 @@ def list_postings(
     "list_cases",
     "GET",
     "/cases",
-    summary="List cases, newest first",
+    summary="List cases",
     links={"get_case": ("case_id", "/items/0/id"), "act_on_case": ("case_id", "/items/0/id")},
     sync_to_thread=True,
 )
@@ -153,11 +165,17 @@ def list_cases(
     principal: NamedDependency[Principal],
     case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
     team: FromQuery[Team | None] = None,
+    kind: FromQuery[CaseKind | None] = None,
+    customer_id: OfCustomer = None,
+    assigned_to: AssignedTo = None,
+    order: CasesInOrder = "newest",
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Page[Case]:
     """Return what cannot go on by itself, with the team it belongs to and the actions that it allows."""
-    return case_actions.page(principal, case_state, team, cursor, limit)
+    who = {"me": principal.subject, "nobody": "", None: None}[assigned_to]
+    wanted = Wanted(case_state, team, kind, customer_id, who, order)
+    return case_actions.page(principal, wanted, cursor, limit)
 
 
 @operation("get_case", "GET", "/cases/{case_id:str}", summary="Read a case", sync_to_thread=True)
@@ -186,6 +204,58 @@ def act_on_case(
 ) -> Case:
     """Do what the action says, which has to be one of those that the case allows. A resolved case allows none."""
     return case_actions.act(case_id, data.action, data.reason, principal)
+
+
+@operation(
+    "act_on_cases",
+    "POST",
+    "/cases/actions",
+    summary="Do the same about several cases",
+    status=200,
+    asks_platforms=True,
+    sync_to_thread=True,
+)
+def act_on_cases(
+    case_actions: NamedDependency[CaseActions], principal: NamedDependency[Principal], data: JSONBody[CasesAction]
+) -> CaseOutcomes:
+    """Act on each case as if it were the only one, and say of each what became of it."""
+    return case_actions.act_on_each(data, principal)
+
+
+@operation(
+    "assign_case",
+    "PUT",
+    "/cases/{case_id:str}/assignment",
+    summary="Give a case to somebody",
+    problems=(NOT_ALLOWED_NOW,),
+    sync_to_thread=True,
+)
+def assign_case(
+    case_actions: NamedDependency[CaseActions],
+    principal: NamedDependency[Principal],
+    case_id: CanonicalId,
+    data: JSONBody[Assignment],
+) -> Case:
+    """Say who takes care of an open case; nobody, where the name is empty."""
+    return case_actions.assign(case_id, data.to, principal)
+
+
+@operation(
+    "note_case",
+    "POST",
+    "/cases/{case_id:str}/notes",
+    summary="Write a note of a case",
+    status=200,
+    sync_to_thread=True,
+)
+def note_case(
+    case_actions: NamedDependency[CaseActions],
+    principal: NamedDependency[Principal],
+    case_id: CanonicalId,
+    data: JSONBody[NewNote],
+) -> Case:
+    """Add a note that all who see the case can read. The same note sent again is there once."""
+    return case_actions.note(case_id, data.text, principal)
 
 
 @operation(
@@ -233,6 +303,9 @@ OWN = (
     list_cases,
     get_case,
     act_on_case,
+    act_on_cases,
+    assign_case,
+    note_case,
     decide_approval,
     list_customers,
     get_customer_overview,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 import structlog
 
-from canonical.cases import Action, Case, CaseKind
+from canonical.cases import Action, Case, CaseKind, CaseOutcome, CaseOutcomes, CasesAction
 from canonical.orders import Page
 from canonical.states import IllegalTransition
 from policies.business.case_routing import CASE_ROUTING
@@ -22,6 +22,7 @@ from policies.problems import (
     ProblemError,
 )
 from policies.store.documents import StoreAway
+from process_apis.records.cases import Wanted
 from process_apis.records.erased import is_placeholder, subject_name
 from process_apis.runtime.capability import CaseOwner, Signed
 from process_apis.runtime.context import WorkflowContext
@@ -75,11 +76,35 @@ class CaseActions:
             raise ProblemError(MISSING, f"There is no case {case_id}.")
         return self._as_it_is_now(case)
 
-    def page(
-        self, principal: Principal, state: str | None, team: str | None, cursor: str | None, limit: int
-    ) -> Page[Case]:
+    def act_on_each(self, wanted: CasesAction, principal: Principal) -> CaseOutcomes:
+        """Act on several cases, one after the other. What one does not allow stops none of the others."""
+        outcomes: list[CaseOutcome] = []
+        for each in dict.fromkeys(wanted.ids):
+            try:
+                self.act(each, wanted.action, wanted.reason, principal)
+            except ProblemError as error:
+                reasons = "; ".join(field.reason for field in error.errors)
+                outcomes.append(CaseOutcome(each, False, f"{error.detail} {reasons}".strip()))
+            else:
+                outcomes.append(CaseOutcome(each, True))
+        return CaseOutcomes(tuple(outcomes))
+
+    def assign(self, case_id: str, to: str, principal: Principal) -> Case:
+        """Give an open case to somebody, or to nobody. Raises `ProblemError`: 404 when there is none for this caller,
+        409 when it is resolved."""
+        case = self.get(case_id, principal)
+        if not self._context.cases.assign(case.id, to.strip()):
+            raise ProblemError(NOT_ALLOWED_NOW, "The case is resolved: nobody has to take care of it.")
+        return self.get(case_id, principal)
+
+    def note(self, case_id: str, text: str, principal: Principal) -> Case:
+        """Write a note of a case, open or not. Raises `ProblemError` (404) when there is none for this caller."""
+        self._context.cases.note(self.get(case_id, principal), text.strip(), principal.subject)
+        return self.get(case_id, principal)
+
+    def page(self, principal: Principal, wanted: Wanted, cursor: str | None, limit: int) -> Page[Case]:
         """Return a page of cases, each with what it allows now."""
-        found = self._context.cases.page(principal, state, team, cursor, limit)
+        found = self._context.cases.page(principal, wanted, cursor, limit)
         return Page(tuple(map(self._as_it_is_now, found.items)), found.next_cursor)
 
     def _as_it_is_now(self, case: Case) -> Case:

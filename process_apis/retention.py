@@ -28,6 +28,7 @@ from process_apis.records.cases import OF_EVENT
 from process_apis.records.database import (
     OPEN,
     amendments,
+    case_notes,
     cases,
     events,
     orders,
@@ -161,17 +162,20 @@ class Retention:
         return len(due) == BATCH
 
     def _remove_cases(self, before: datetime) -> bool:
-        """Remove closed cases, but those of orders, postings and amendments that are open."""
-        closed = sa.select(cases.c.seq, cases.c.subject, cases.c.document).where(cases.c.state == "resolved")
+        """Remove closed cases with their notes, but those of orders, postings and amendments that are open."""
+        closed = sa.select(cases.c.seq, cases.c.id, cases.c.subject, cases.c.document).where(
+            cases.c.state == "resolved"
+        )
         undated = closed.where(cases.c.resolved_at.is_(None)).limit(BATCH)
         due = closed.where(cases.c.resolved_at < before.isoformat()).order_by(cases.c.resolved_at).limit(BATCH)
         with writing(self._database) as connection:
             dated = _date(connection, connection.execute(undated).all())
             found = connection.execute(due).all()
             open_ones = _open_among(connection, (row.subject.rpartition(":")[2] for row in found))
-            gone = [row.seq for row in found if row.subject.rpartition(":")[2] not in open_ones]
+            gone = [row.id for row in found if row.subject.rpartition(":")[2] not in open_ones]
             if gone:
-                connection.execute(cases.delete().where(cases.c.seq.in_(gone)))
+                connection.execute(case_notes.delete().where(case_notes.c.case_id.in_(gone)))
+                connection.execute(cases.delete().where(cases.c.id.in_(gone)))
         return len(gone) == BATCH or dated == BATCH
 
     def _remove_deliveries(self, before: datetime) -> bool:

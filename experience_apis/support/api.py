@@ -8,7 +8,17 @@ from litestar import Response
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
-from canonical.cases import Case, CaseAction, CaseState, Team
+from canonical.cases import (
+    Assignment,
+    Case,
+    CaseAction,
+    CaseKind,
+    CaseOutcomes,
+    CasesAction,
+    CaseState,
+    NewNote,
+    Team,
+)
 from canonical.corrections import (
     Correction,
     NewCorrection,
@@ -25,7 +35,9 @@ from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
 from policies.business.disputes import ANSWER_TOO_LATE, DISPUTE_DECIDED, EVIDENCE_TOO_LARGE
 from policies.contract.operation import operation
 from policies.contract.parameters import (
+    AssignedTo,
     CanonicalId,
+    CasesInOrder,
     Cursor,
     ForeignKey,
     Instance,
@@ -42,7 +54,7 @@ from policies.problems import DRIFT_STAYS, NOT_ALLOWED_NOW, OUTSIDE_REGION, OWNE
     "support_list_cases",
     "GET",
     "/cases",
-    summary="List exceptions, newest first, with what may be done about each",
+    summary="List exceptions, with what may be done about each",
     answers=Page[Case],
     passes="cases",
     links={"support_get_case": ("case_id", "/items/0/id"), "support_act_on_case": ("case_id", "/items/0/id")},
@@ -52,11 +64,25 @@ async def list_cases(
     principal: NamedDependency[Principal],
     case_state: Annotated[CaseState | None, QueryParameter(name="state")] = None,
     team: FromQuery[Team | None] = None,
+    kind: FromQuery[CaseKind | None] = None,
+    customer_id: OfCustomer = None,
+    assigned_to: AssignedTo = None,
+    order: CasesInOrder = "newest",
     cursor: Cursor = None,
     limit: Limit = 25,
 ) -> Response[bytes]:
-    """Filter by state or by the team that a case belongs to."""
-    return await process.get(principal, "cases", {"state": case_state, "team": team, "cursor": cursor, "limit": limit})
+    """Filter by state, by the team that a case belongs to, by what happened, by the customer, or by who has it."""
+    wanted = {
+        "state": case_state,
+        "team": team,
+        "kind": kind,
+        "customer_id": customer_id,
+        "assigned_to": assigned_to,
+        "order": order,
+        "cursor": cursor,
+        "limit": limit,
+    }
+    return await process.get(principal, "cases", wanted)
 
 
 @operation(
@@ -92,6 +118,58 @@ async def act_on_case(
 ) -> Response[bytes]:
     """Do what the action says, which has to be one of those that the case allows; to skip, a reason is needed."""
     return await process.post(principal, f"cases/{case_id}/actions", data)
+
+
+@operation(
+    "support_act_on_cases",
+    "POST",
+    "/cases/actions",
+    summary="Do the same about several exceptions",
+    answers=CaseOutcomes,
+    status=200,
+    asks_platforms=True,
+)
+async def act_on_cases(
+    process: NamedDependency[Process], principal: NamedDependency[Principal], data: JSONBody[CasesAction]
+) -> Response[bytes]:
+    """Act on each of them as if it were the only one, and say of each what became of it."""
+    return await process.post(principal, "cases/actions", data)
+
+
+@operation(
+    "support_assign_case",
+    "PUT",
+    "/cases/{case_id:str}/assignment",
+    summary="Give an exception to somebody",
+    answers=Case,
+    problems=(NOT_ALLOWED_NOW,),
+)
+async def assign_case(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    case_id: CanonicalId,
+    data: JSONBody[Assignment],
+) -> Response[bytes]:
+    """Say who takes care of an open case; nobody, where the name is empty."""
+    return await process.put(principal, f"cases/{case_id}/assignment", data)
+
+
+@operation(
+    "support_note_case",
+    "POST",
+    "/cases/{case_id:str}/notes",
+    summary="Write a note of an exception",
+    answers=Case,
+    status=200,
+)
+async def note_case(
+    process: NamedDependency[Process],
+    principal: NamedDependency[Principal],
+    case_id: CanonicalId,
+    data: JSONBody[NewNote],
+) -> Response[bytes]:
+    """Add a note that all who see the case can read. The same note sent again is there once."""
+    return await process.post(principal, f"cases/{case_id}/notes", data)
 
 
 @operation(
@@ -304,6 +382,9 @@ routers = versioned(
     __name__,
     [
         list_cases,
+        act_on_cases,
+        assign_case,
+        note_case,
         get_case,
         act_on_case,
         give_up_order,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast, get_args
+from typing import Annotated, cast, get_args
 
 import msgspec
 
@@ -21,6 +21,8 @@ class CaseRoute(Fact, frozen=True):
     """
 
     team: Team
+    within_hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 60)] = 24
+    """Hours within which the team wants to settle it."""
     fields: dict[str, Team] = msgspec.field(default_factory=dict[str, Team])
     platforms: dict[Domain, Team] = msgspec.field(default_factory=dict[Domain, Team])
     resolves: frozenset[CaseKind] = frozenset()

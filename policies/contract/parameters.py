@@ -10,6 +10,7 @@ from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter, QueryParameter
 
+from canonical.cases import CaseOrder, CasesOf
 from canonical.events import TYPE
 from canonical.ids import KEY
 from canonical.webhooks import EVENT_NAME
@@ -66,6 +67,16 @@ Instance = Annotated[
     QueryParameter(
         pattern=rf"^{INSTANCE}\Z",
         description="Which of several instances of the platform, by its name in the catalogue",
+    ),
+]
+AssignedTo = Annotated[
+    CasesOf | None,
+    QueryParameter(name="assigned_to", description="Only those that the caller has taken, or that nobody has"),
+]
+CasesInOrder = Annotated[
+    CaseOrder,
+    QueryParameter(
+        name="order", description="The newest first, what is due first, or the largest amount of each currency first"
     ),
 ]
 EventNumber = Annotated[str, PathParameter(pattern=r"^[1-9][0-9]{0,17}\Z", description="The number of an event")]

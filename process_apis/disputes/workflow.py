@@ -8,7 +8,7 @@ events come. It is done in the partition of the dispute.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -31,6 +31,8 @@ KIND: CaseKind = "payment_disputed"
 LOOK_AGAIN = timedelta(days=1)
 """From one look at a dispute to the next that is not over, where billing tells of nothing: an answer that was sent in
 billing itself is seen by that."""
+UNTIL = "%Y-%m-%d %H:%M"
+"""How a case says until when a dispute is to be answered (UTC)."""
 log = structlog.get_logger("tiergate.disputes")
 
 
@@ -129,7 +131,7 @@ class Disputing(DBOSConfiguredInstance):
     def _tell(self, row: sa.Row[Any], found: Dispute, refusal: str) -> str:
         """Let support know until when an answer is taken, once for each such moment, and again when it was refused.
         Return the moment that support knows of. What nobody can answer, and what is over, is no case."""
-        until = f"{found.respond_by:%Y-%m-%d %H:%M}" if found.respond_by and found.state not in OVER else ""
+        until = f"{found.respond_by:{UNTIL}}" if found.respond_by and found.state not in OVER else ""
         for case in self._open_cases(row, found.customer_id):
             if refusal or _is_of_failure(case) or case.input.get("respond_by") != until:
                 self._context.cases.close(case, _resolution(found, refusal, case))
@@ -167,6 +169,7 @@ class Disputing(DBOSConfiguredInstance):
             legal_entity=row.legal_entity,
             customer_id=customer_id,
             given={"invoice": row.invoice_id, "respond_by": until},
+            by=datetime.strptime(until, UNTIL).replace(tzinfo=UTC) if until else None,
         )
         if case.reason != finding.reason:
             self._context.cases.restate(case, finding.reason)

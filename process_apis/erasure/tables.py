@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from process_apis.records.database import (
     PERSONAL,
     amendments,
+    case_notes,
     cases,
     catalogue_items,
     catalogue_syncs,
@@ -41,6 +42,7 @@ BATCH = 200
 """Rows that are read, and at most changed, at a time."""
 TABLES = (
     events,
+    case_notes,
     cases,
     postings,
     drifts,

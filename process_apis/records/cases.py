@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 import structlog
 
-from canonical.cases import Action, Case, CaseKind, Finding
+from canonical.cases import Action, Case, CaseKind, CaseNote, CaseOrder, CaseState, Finding, Team
 from canonical.ids import Clock, NewId
+from canonical.money import Money
 from canonical.orders import Page
 from canonical.process_events import CASE_OPENED, CASE_RESOLVED
 from policies.business.case_routing import CASE_ROUTING
 from policies.catalogue.live import LiveCatalogue
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility, waiting
-from process_apis.records.database import cases, insert_once, writing
+from process_apis.records.database import case_notes, cases, insert_once, writing
+from process_apis.records.money_at_risk import money_at_risk
 from process_apis.records.published import publish
 
 log = structlog.get_logger("tiergate.cases")
@@ -49,8 +51,31 @@ HOLDING: frozenset[CaseKind] = frozenset(
     {"deal_invalid", "duplicate_customer", "outside_region", "platform_rejected", "provisioning_failed"}
 )
 """What an order is on hold for."""
+ORDERS: dict[CaseOrder, tuple[paging.Key, ...]] = {
+    "newest": (paging.Key(cases.c.seq, descending=True),),
+    "due": (paging.Key(cases.c.due_at), paging.Key(cases.c.seq)),
+    "amount": (
+        paging.Key(cases.c.currency, descending=True),
+        paging.Key(cases.c.amount, descending=True),
+        paging.Key(cases.c.seq, descending=True),
+    ),
+}
+MOST_NOTES = 200
+"""Notes of a case that are shown: the newest."""
 ATTEMPTS = 5
 """How often a case is opened that meets one which is closed in the same moment."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which cases are listed: those of which all holds that is said, in which order."""
+
+    state: CaseState | None = None
+    team: Team | None = None
+    kind: CaseKind | None = None
+    customer_id: str | None = None
+    assigned_to: str | None = None
+    """By whom they were taken; empty for those that nobody has."""
+    order: CaseOrder = "newest"
 
 
 class CaseNotOpened(RuntimeError):
@@ -79,11 +104,13 @@ class Cases:
         legal_entity: str = "",
         customer_id: str = "",
         given: dict[str, str] | None = None,
+        by: datetime | None = None,
         connection: sa.Connection | None = None,
     ) -> Case:
-        """Open a case, or return the one that is open, in a transaction of its own or the caller's. Raises
-        `CaseNotOpened`."""
-        team = CASE_ROUTING.of(self._live_catalogue.current)[kind].to(finding.field, finding.platform)
+        """Open a case, or return the one that is open, in a transaction of its own or the caller's. It is due as the
+        catalogue says, and at the latest when it is too late, `by`. Raises `CaseNotOpened`."""
+        route = CASE_ROUTING.of(self._live_catalogue.current)[kind]
+        team = route.to(finding.field, finding.platform)
         case = Case(
             id=self._new_id("cas"),
             kind=kind,
@@ -107,12 +134,15 @@ class Cases:
             "legal_entity": legal_entity,
             "customer_id": customer_id,
             "document": msgspec.json.encode(case),
+            "due_at": _due(case.opened_at, timedelta(hours=route.within_hours), by).isoformat(),
         }
         same = sa.select(cases.c.document).where(
             cases.c.subject == subject, cases.c.kind == kind, cases.c.field == finding.field, cases.c.state == "open"
         )
         for _ in range(ATTEMPTS):
             with nullcontext(connection) if connection is not None else writing(self._engine) as used:
+                worth = money_at_risk(used, kind, subject)
+                row |= {"currency": worth.currency, "amount": worth.amount} if worth else {}
                 if insert_once(used, cases, row):
                     publish(used, CASE_OPENED, row, case.opened_at.isoformat(), correlation_id)
                     about = {"kind": kind, "team": case.team, "subject": subject}
@@ -194,23 +224,51 @@ class Cases:
 
     def get(self, case_id: str, principal: Principal) -> Case | None:
         """Return None when there is no such case, or none that the caller may see."""
-        query = sa.select(cases.c.document).where(cases.c.id == case_id, visibility.visible(cases, principal))
+        query = sa.select(cases).where(cases.c.id == case_id, visibility.visible(cases, principal))
         with self._engine.connect() as connection:
-            document = connection.scalar(query)
-            return _shown(connection, _decoded(document)) if document else None
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                return None
+            newest = sa.select(case_notes).where(case_notes.c.case_id == case_id).order_by(case_notes.c.seq.desc())
+            notes = tuple(map(_note, connection.execute(newest.limit(MOST_NOTES))))
+            return msgspec.structs.replace(_shown(connection, row), notes=notes[::-1])
 
-    def page(
-        self, principal: Principal, state: str | None, team: str | None, cursor: str | None, limit: int
-    ) -> Page[Case]:
+    def page(self, principal: Principal, wanted: Wanted, cursor: str | None, limit: int) -> Page[Case]:
+        """Return a page of the cases that are wanted and that the caller may see. Raises `ProblemError` (422) for a
+        cursor that is none of ours, and for a page that is too large."""
         where = [visibility.visible(cases, principal)]
-        if state:
-            where.append(cases.c.state == state)
-        if team:
-            where.append(cases.c.team == team)
+        for column, value in (
+            (cases.c.state, wanted.state),
+            (cases.c.team, wanted.team),
+            (cases.c.kind, wanted.kind),
+            (cases.c.customer_id, wanted.customer_id),
+            (cases.c.assigned_to, wanted.assigned_to),
+        ):
+            if value is not None:
+                where.append(column == value)
         with self._engine.connect() as connection:
-            rows, next_cursor = paging.page_of(connection, cases, where, cursor, limit)
-            found = [_shown(connection, _decoded(row.document)) for row in rows]
+            rows, next_cursor = paging.page_in_order(connection, cases, where, ORDERS[wanted.order], cursor, limit)
+            found = [_shown(connection, row) for row in rows]
         return paging.page(found, next_cursor)
+
+    def assign(self, case_id: str, to: str) -> bool:
+        """Give an open case to somebody, to nobody if `to` is empty. Return whether it is open."""
+        same = (cases.c.id == case_id, cases.c.state == "open")
+        with writing(self._engine) as connection:
+            return connection.execute(cases.update().where(*same).values(assigned_to=to)).rowcount == 1
+
+    def note(self, case: Case, text: str, by: str) -> None:
+        """Write a note of a case. What somebody writes a second time at once is there once."""
+        of_case = sa.select(case_notes).where(case_notes.c.case_id == case.id).order_by(case_notes.c.seq.desc())
+        with writing(self._engine) as connection:
+            locked = connection.execute(
+                sa.select(cases.c.customer_id).where(cases.c.id == case.id).with_for_update()
+            ).one_or_none()
+            last = connection.execute(of_case.limit(1)).one_or_none()
+            if locked is None or (last is not None and (last.text, last.written_by) == (text, by)):
+                return
+            values = {"case_id": case.id, "at": self._clock().isoformat(), "written_by": by, "text": text}
+            connection.execute(case_notes.insert().values(**values, customer_id=locked.customer_id))
 
     def findings_of(self, subject: str) -> tuple[Finding, ...]:
         """Return what is wrong with a subject now: the finding of each open case, the oldest first."""
@@ -227,8 +285,25 @@ class Cases:
             return int(connection.scalar(query) or 0)
 
 
-def _shown(connection: sa.Connection, case: Case) -> Case:
-    """Return a case as people see it: of an outage that lasts, with what waits for it now."""
+def _due(opened_at: datetime, within: timedelta, by: datetime | None) -> datetime:
+    """Return until when a case is to be settled."""
+    return min(opened_at + within, by) if by is not None else opened_at + within
+
+
+def _note(row: sa.Row[Any]) -> CaseNote:
+    return CaseNote(datetime.fromisoformat(row.at), row.written_by, row.text)
+
+
+def _shown(connection: sa.Connection, row: sa.Row[Any]) -> Case:
+    """Return a case as people see it: with what it is worth, until when it is due and who has it, and of an outage that
+    lasts with what waits for it now."""
+    case = msgspec.structs.replace(
+        _decoded(row.document),
+        customer_id=row.customer_id,
+        amount=Money(row.amount, row.currency) if row.currency else None,
+        due_at=datetime.fromisoformat(row.due_at) if row.due_at else None,
+        assigned_to=row.assigned_to,
+    )
     if case.kind != OUTAGE or case.state != "open" or SINCE not in case.input:
         return case
     since = datetime.fromisoformat(case.input[SINCE])

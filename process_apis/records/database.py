@@ -161,7 +161,23 @@ cases = sa.Table(
     sa.Column("customer_id", KEY, nullable=False, default="", index=True),
     sa.Column("document", sa.LargeBinary, nullable=False, info=DOCUMENT),
     sa.Column("resolved_at", sa.String(40), index=True),
+    sa.Column("currency", sa.String(3), nullable=False, server_default=""),
+    sa.Column("amount", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("due_at", sa.String(40), nullable=False, server_default=""),
+    sa.Column("assigned_to", KEY, nullable=False, server_default="", info=TEXT),
     sa.Index("ix_cases_state", "state", "team"),
+    sa.Index("ix_cases_due", "state", "team", "due_at", "seq"),
+    sa.Index("ix_cases_amount", "state", "team", "currency", "amount", "seq"),
+)
+case_notes = sa.Table(
+    "case_notes",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("case_id", KEY, nullable=False, index=True),
+    sa.Column("at", sa.String(40), nullable=False),
+    sa.Column("written_by", KEY, nullable=False, info=TEXT),
+    sa.Column("text", sa.Text, nullable=False, info=TEXT),
+    sa.Column("customer_id", KEY, nullable=False),
 )
 amendments = sa.Table(
     "amendments",

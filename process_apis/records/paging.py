@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -16,6 +17,46 @@ LAST = 2**31 - 1
 """The last place that a table has: PostgreSQL refuses to compare it with a larger number."""
 
 
+class Key(NamedTuple):
+    """A column by which a list is ordered, in which nothing is null."""
+
+    column: sa.ColumnElement[Any]
+    descending: bool = False
+
+    def after(self, value: Any) -> sa.ColumnElement[bool]:
+        """Return what is true of a row that comes after one with a value."""
+        return self.column < value if self.descending else self.column > value
+
+
+def page_in_order(
+    connection: sa.Connection,
+    table: sa.Table,
+    where: list[sa.ColumnElement[bool]],
+    keys: Sequence[Key],
+    cursor: str | None,
+    limit: int,
+) -> tuple[list[sa.Row[Any]], str | None]:
+    """Return a page of a list in the order of some columns, of which the last is the table's `seq`. Raises
+    `ProblemError` (422) for a cursor that is none of ours, or whose row is gone, and for a page that is too large."""
+    _check(limit)
+    if cursor is not None:
+        columns = sa.select(*(each.column for each in keys)).where(table.c.seq == place_of(cursor))
+        reached = connection.execute(columns).one_or_none()
+        if reached is None:
+            raise ProblemError(
+                INVALID, "The list has changed.", (FieldError("$.cursor", "begin with the first page again"),)
+            )
+        values = list(zip(keys, reached, strict=True))
+        further = (
+            sa.and_(*(each.column == value for each, value in values[:place]), key.after(value))
+            for place, (key, value) in enumerate(values)
+        )
+        where = [*where, sa.or_(*further)]
+    order = [each.column.desc() if each.descending else each.column for each in keys]
+    rows = list(connection.execute(sa.select(table).where(*where).order_by(*order).limit(limit + 1)))
+    return rows[:limit], str(rows[limit - 1].seq) if len(rows) > limit else None
+
+
 def page_of(
     connection: sa.Connection,
     table: sa.FromClause,
@@ -27,12 +68,16 @@ def page_of(
     """Newest first. `place` is a column that is equal to the table's `seq`, where the index of another table is to be
     read. Raises `ProblemError` (422) for a cursor that is none of ours, and for a page that is too large."""
     by = table.c.seq if place is None else place
-    if not 1 <= limit <= MAX_PAGE:
-        raise ProblemError(INVALID, "The page size is out of bounds.", (FieldError("$.limit", f"1 to {MAX_PAGE}"),))
+    _check(limit)
     if cursor is not None:
         where = [*where, by < place_of(cursor)]
     rows = list(connection.execute(sa.select(table).where(*where).order_by(by.desc()).limit(limit + 1)))
     return rows[:limit], str(rows[limit - 1].seq) if len(rows) > limit else None
+
+
+def _check(limit: int) -> None:
+    if not 1 <= limit <= MAX_PAGE:
+        raise ProblemError(INVALID, "The page size is out of bounds.", (FieldError("$.limit", f"1 to {MAX_PAGE}"),))
 
 
 def place_of(cursor: str) -> int:

@@ -49,6 +49,7 @@ from process_apis.amendments.runs import AmendmentRuns
 from process_apis.amendments.withdrawal import KINDS
 from process_apis.records import cross_references, customers
 from process_apis.records.amendments import amendment
+from process_apis.records.cases import Wanted
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
 from tests.support.process_context import DELIVERED, SOMEBODY, TestClock, contract_of
@@ -385,7 +386,7 @@ class Bench:
         return running(self.context, self.records, self.context.orders.get(self.order_id)).contract.lines
 
     def cases(self, subject: str) -> list[Case]:
-        found = self.context.cases.page(SOMEBODY, "open", None, None, 25).items
+        found = self.context.cases.page(SOMEBODY, Wanted("open"), None, 25).items
         return [each for each in found if each.subject == subject]
 
 

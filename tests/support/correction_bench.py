@@ -38,6 +38,7 @@ from process_apis.corrections.runs import CorrectionRuns
 from process_apis.credits import Credits
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
+from process_apis.records.cases import Wanted
 from process_apis.records.database import postings
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings, Work
@@ -213,7 +214,7 @@ class Corrected:
         return self.runs.records.shown(self.runs.records.row(key))
 
     def case(self, key: str) -> Case | None:
-        page = self.context.cases.page(CLERK, "open", None, None, 100)
+        page = self.context.cases.page(CLERK, Wanted("open"), None, 100)
         return next((each for each in page.items if each.subject == key), None)
 
     def act(self, key: str, action: Action) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from canonical.billing import Posting
-from canonical.cases import Case
+from canonical.cases import Case, CaseState
 from canonical.disputes import Dispute, DisputeAct, DisputeAction, DisputeFee, DisputeRecord, Evidence
 from canonical.events import DISPUTE_OPENED, Event
 from canonical.money import Money
@@ -20,6 +20,7 @@ from process_apis.disputes.decisions import DisputeDecisions
 from process_apis.disputes.workflow import Disputing
 from process_apis.events.dispatch import Dispatcher
 from process_apis.fees import Fees
+from process_apis.records.cases import Wanted
 from process_apis.records.disputes import OVER, Disputes
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
@@ -150,8 +151,8 @@ class DisputeBench:
         wanted = DisputeAction(action, "we have looked", evidence if action == "answer" else None)
         return self.decisions.act(key, wanted, SOMEBODY)
 
-    def cases(self, state: str | None = None) -> list[Case]:
-        found = [*self.context.cases.page(SOMEBODY, state, None, None, 100).items]
+    def cases(self, state: CaseState | None = None) -> list[Case]:
+        found = [*self.context.cases.page(SOMEBODY, Wanted(state), None, 100).items]
         return sorted(found, key=lambda case: case.field)
 
     def is_over(self, key: str = "du_1") -> bool:

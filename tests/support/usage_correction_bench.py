@@ -23,6 +23,7 @@ from canonical.usage_corrections import UsageCorrection, UsageDecision
 from policies.identity.authentication import Principal
 from policies.problems import as_answer
 from process_apis.corrections.runs import CorrectionRuns
+from process_apis.records.cases import Wanted
 from process_apis.records.database import corrections, events, postings, usage_corrections
 from process_apis.records.usage_corrections import UsageCorrections
 from process_apis.runtime.agenda import Agenda
@@ -211,7 +212,7 @@ class UsageCorrectionBench:
         return self.decisions.decide(self.last.id, said, by)
 
     def cases(self) -> list[Case]:
-        return list(self.context.cases.page(SOMEBODY, "open", None, None, 100).items)
+        return list(self.context.cases.page(SOMEBODY, Wanted("open"), None, 100).items)
 
     def act(self, action: Action) -> None:
         (case,) = (each for each in self.cases() if each.kind == "usage_correction_refused")

@@ -42,7 +42,17 @@ from canonical.billing import (
     PostingResult,
     PostingResults,
 )
-from canonical.cases import Approval, Case, CaseAction
+from canonical.cases import (
+    Approval,
+    Assignment,
+    Case,
+    CaseAction,
+    CaseNote,
+    CaseOutcome,
+    CaseOutcomes,
+    CasesAction,
+    NewNote,
+)
 from canonical.catalogue_sync import CatalogueItem, CatalogueSync, NewCatalogueSync, PreviewWanted
 from canonical.corrections import (
     Correctable,
@@ -730,8 +740,17 @@ SAMPLES: dict[Any, Any] = {
             NOON,
             COR,
             {"deal": DEAL_ID, "state": "validating"},
+            customer_id=CUS,
+            amount=Money(50000, "EUR"),
+            due_at=NOON + timedelta(hours=24),
+            assigned_to="mia@example.com",
+            notes=(CaseNote(NOON, "mia@example.com", "I have asked them for the number."),),
         ),
         CaseAction("retry", "the number is corrected"),
+        CasesAction((CAS,), "retry", "the number is corrected"),
+        CaseOutcomes((CaseOutcome(CAS, True),)),
+        Assignment("mia@example.com"),
+        NewNote("I have asked them for the number."),
         Approval("approve", "paid on time for years"),
         Cancellation("the customer does not want to wait"),
         CustomerOverview(CUSTOMER, (SUMMARY,), (POSTING,), 1, (CORRECTED,), (DISPUTE,), (DEBT,)),

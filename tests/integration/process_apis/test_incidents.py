@@ -15,6 +15,7 @@ from canonical.orders import PostingKind
 from process_apis import posting
 from process_apis.case_actions import CaseActions
 from process_apis.incidents import KINDS, Incidents
+from process_apis.records.cases import Wanted
 from process_apis.runtime.agenda import CASE_AFTER
 from process_apis.runtime.capability import CaseOwner
 from process_apis.runtime.context import WorkflowContext
@@ -74,11 +75,11 @@ def incidents(context: WorkflowContext) -> Incidents:
 
 
 def every_case(context: WorkflowContext) -> list[Case]:
-    return list(context.cases.page(SOMEBODY, None, None, None, 100).items)
+    return list(context.cases.page(SOMEBODY, Wanted(), None, 100).items)
 
 
 def incident(context: WorkflowContext) -> Incident:
-    (case,) = context.cases.page(SOMEBODY, "open", None, None, 100).items
+    (case,) = context.cases.page(SOMEBODY, Wanted("open"), None, 100).items
     assert case.incident
     return case.incident
 

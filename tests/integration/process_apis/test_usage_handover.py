@@ -20,6 +20,7 @@ from canonical.usage import UsageOfPeriod
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis.records import customers
+from process_apis.records.cases import Wanted
 from process_apis.records.database import events, orders, usage_corrections, usage_periods
 from tests.support.answering_layer import answering, no_workflows
 from tests.support.process_context import SOMEBODY, TestClock, context_over
@@ -89,7 +90,7 @@ class HandoverBench:
             return list(connection.execute(sa.select(usage_periods).order_by(usage_periods.c.starts_at)))
 
     def cases(self) -> list[Case]:
-        return list(self.bench.context.cases.page(SOMEBODY, "open", None, None, 100).items)
+        return list(self.bench.context.cases.page(SOMEBODY, Wanted("open"), None, 100).items)
 
     def act(self, action: Action) -> None:
         (case,) = self.cases()

@@ -13,6 +13,7 @@ from canonical.states import OrderState
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, ProblemError
 from process_apis.cancellation import Cancellations
 from process_apis.order_cases import OrderCases
+from process_apis.records.cases import Wanted
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.steps import enter_state
 from tests.support.process_context import DELIVERED, SOMEBODY, accepted_order
@@ -69,7 +70,7 @@ def test_its_cases_are_closed_but_what_is_still_to_be_done(context: WorkflowCont
 
     cancellations(context, []).give_up(order_id, "too late", SOMEBODY)
 
-    found = {each.kind: each.resolution for each in context.cases.page(SOMEBODY, None, None, None, 25).items}
+    found = {each.kind: each.resolution for each in context.cases.page(SOMEBODY, Wanted(), None, 25).items}
     assert found == {"status_not_shown": "given up by somebody: too late", "cannot_undo": ""}
 
 

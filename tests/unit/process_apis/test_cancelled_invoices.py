@@ -23,6 +23,7 @@ from canonical.money import Money
 from process_apis.batch_sizes import BatchSizes
 from process_apis.invoicing import Invoicing
 from process_apis.payments import Payments
+from process_apis.records.cases import Wanted
 from process_apis.runtime.context import WorkflowContext
 from tests.support.answering_layer import answering, no_workflows
 from tests.support.process_context import SOMEBODY, TestClock, context_over
@@ -143,7 +144,7 @@ class Accounts:
 
     @property
     def cases(self) -> list[str]:
-        page = self.context.cases.page(SOMEBODY, "open", None, None, 100)
+        page = self.context.cases.page(SOMEBODY, Wanted("open"), None, 100)
         return [each.kind for each in page.items if each.subject == f"invoice:{self.books.invoice_id}"]
 
 

@@ -22,6 +22,7 @@ from policies.store.documents import FileDocument, StoreAway
 from process_apis import accounting, posting
 from process_apis.case_actions import CaseActions
 from process_apis.order_cases import KINDS, OUTLIVE, OrderCases
+from process_apis.records.cases import Wanted
 from process_apis.records.erased import ErasedPeople, address
 from process_apis.runtime.agenda import CASE_AFTER
 from process_apis.runtime.capability import Capability, CaseOwner, Next, owners
@@ -125,7 +126,7 @@ def test_who_placed_an_order_and_was_erased_does_not_approve_it(context: Workflo
 
     assert approved_by("Kim@Example.com", people) == FORBIDDEN
     assert approved_by("lee@example.com", away) == OVERLOADED
-    assert [each.state for each in context.cases.page(SOMEBODY, None, None, None, 9).items] == ["open"]
+    assert [each.state for each in context.cases.page(SOMEBODY, Wanted(), None, 9).items] == ["open"]
     assert "cannot be seen" in str(approved_by("kim@example.com", lost))
     second = opened(context, "credit_limit", order_id, "approve", "reject")
     done = orders_of(msgspec.structs.replace(context, erased=people)).act(
@@ -171,7 +172,7 @@ def test_an_action_that_ends_an_order_closes_its_other_cases_but_what_is_still_t
 
     orders_of(context).act(case.id, "reject", "too much", SOMEBODY)
 
-    page = context.cases.page(SOMEBODY, "open", None, None, 25)
+    page = context.cases.page(SOMEBODY, Wanted("open"), None, 25)
     assert [each.id for each in page.items] == [left.id]
 
 
@@ -255,7 +256,7 @@ def test_a_posting_that_was_skipped_is_tried_no_more_and_said_to_be_so(context: 
     waits(context, "invoice")
     posting.attempt(context, "invoice", "in_1", refuses(Rejected("erp", "no such product", field="sku")))
     acts = of_postings(context)
-    (case,) = acts.page(SOMEBODY, "open", None, None, 25).items
+    (case,) = acts.page(SOMEBODY, Wanted("open"), None, 25).items
 
     acts.act(case.id, "skip", "written by hand", SOMEBODY)
 
@@ -272,7 +273,7 @@ def test_the_payment_of_an_invoice_that_was_skipped_may_be_skipped_too(context: 
     for _ in range(CASE_AFTER):
         posting.attempt(context, "payment", "in_1", refuses(first))
     posting.attempt(context, "invoice", "in_1", refuses(Rejected("erp", "no such product", field="sku")))
-    cases = {each.kind: each for each in acts.page(SOMEBODY, "open", None, None, 25).items}
+    cases = {each.kind: each for each in acts.page(SOMEBODY, Wanted("open"), None, 25).items}
     before = cases["payment_not_posted"]
     acts.act(cases["invoice_not_posted"].id, "skip", "written by hand", SOMEBODY)
     after = acts.get(before.id, SOMEBODY)
@@ -294,7 +295,7 @@ def test_a_posting_without_a_fiscal_year_is_a_case_and_one_of_a_closed_period_is
     for _ in range(CASE_AFTER):
         posting.attempt(context, "invoice", "in_1", refuses(Conflict("erp", "not now", field=field)))
 
-    found = of_postings(context).page(SOMEBODY, "open", None, None, 25).items
+    found = of_postings(context).page(SOMEBODY, Wanted("open"), None, 25).items
     assert [(each.kind, each.actions) for each in found] == cases
 
 

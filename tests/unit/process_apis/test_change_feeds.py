@@ -17,6 +17,7 @@ from process_apis.case_actions import CaseActions
 from process_apis.change_feeds import ChangeFeeds
 from process_apis.events.dispatch import Dispatcher
 from process_apis.records import cross_references, customers
+from process_apis.records.cases import Wanted
 from process_apis.runtime.capability import Capability, CaseOwner
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
@@ -75,7 +76,7 @@ class Feeds:
         self._acts.act(case.id, "retry", "", SOMEBODY)
 
     def open_cases(self) -> list[Case]:
-        return list(self.context.cases.page(SOMEBODY, "open", None, None, 25).items)
+        return list(self.context.cases.page(SOMEBODY, Wanted("open"), None, 25).items)
 
 
 def owner_of(capability: Capability) -> CaseOwner:

@@ -19,6 +19,7 @@ from canonical.credits import CreditedPart, CreditNote, PaymentReversal, RefundP
 from canonical.money import Money
 from process_apis.accounting import allowed
 from process_apis.credits import Credits
+from process_apis.records.cases import Wanted
 from process_apis.runtime.context import WorkflowContext
 from tests.support.answering_layer import answering, no_workflows
 from tests.support.process_context import SOMEBODY, TestClock, context_over
@@ -95,7 +96,7 @@ class Finance:
         return row
 
     def cases(self) -> list[str]:
-        page = self.context.cases.page(SOMEBODY, "open", None, None, 100)
+        page = self.context.cases.page(SOMEBODY, Wanted("open"), None, 100)
         return [each.kind for each in page.items]
 
 

@@ -11,6 +11,7 @@ from policies.problems import NOT_ALLOWED_NOW, ProblemError
 from process_apis.case_actions import CaseActions
 from process_apis.deal_changes import DealChanges
 from process_apis.order_cases import KINDS, OrderCases
+from process_apis.records.cases import Wanted
 from process_apis.runtime.capability import CaseOwner
 from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import DELIVERED, SOMEBODY, accepted_order
@@ -58,7 +59,7 @@ def acting(context: WorkflowContext) -> CaseActions:
 
 
 def cases(context: WorkflowContext, order_id: str) -> list[tuple[str, tuple[str, ...]]]:
-    found = acting(context).page(SOMEBODY, "open", None, None, 50).items
+    found = acting(context).page(SOMEBODY, Wanted("open"), None, 50).items
     return [(each.kind, each.actions) for each in found if each.subject == order_id]
 
 
@@ -109,7 +110,7 @@ def test_an_order_on_its_way_may_be_undone(context: WorkflowContext, changes: De
 def test_what_a_case_allows_follows_the_order(context: WorkflowContext, changes: DealChanges) -> None:
     order_id = sold(context, "validating", "credit_review", "onboarding")
     changes.closed(closed(context, "second"), "cor")
-    (case,) = acting(context).page(SOMEBODY, "open", None, None, 50).items
+    (case,) = acting(context).page(SOMEBODY, Wanted("open"), None, 50).items
     seen = [case.actions]
 
     for state in ("subscribing", "provisioning", "partially_active", "active"):
@@ -247,7 +248,7 @@ def test_a_deal_that_is_lost_after_it_was_won_is_a_case(context: WorkflowContext
 def test_a_deal_that_was_never_sold_may_be_lost(context: WorkflowContext, changes: DealChanges) -> None:
     changes.lost(closed(context, "lost", kind=DEAL_LOST), "cor")
 
-    assert context.cases.page(SOMEBODY, "open", None, None, 50).items == ()
+    assert context.cases.page(SOMEBODY, Wanted("open"), None, 50).items == ()
 
 
 def test_a_change_while_the_deal_is_checked_is_seen_by_the_check(
@@ -288,7 +289,7 @@ def test_a_deal_that_is_held_is_checked_with_the_account_that_its_own_was_merged
 def test_a_lost_deal_whose_account_is_merged_is_lost_once(context: WorkflowContext, changes: DealChanges) -> None:
     order_id = sold(context, *ACTIVE)
     changes.lost(closed(context, "lost", kind=DEAL_LOST), "cor")
-    (case,) = context.cases.page(SOMEBODY, "open", None, None, 50).items
+    (case,) = context.cases.page(SOMEBODY, Wanted("open"), None, 50).items
     context.cases.close(case, "seen to")
 
     changes.lost(closed(context, "moved", kind=DEAL_LOST, before="lost"), "cor")

@@ -13,6 +13,7 @@ from canonical.jobs import JobsReport
 from policies.background import LASTING, STEADY, Course
 from policies.chain.job_reports import AGAIN, JobReports
 from process_apis.jobs import take
+from process_apis.records.cases import Wanted
 from process_apis.runtime.context import WorkflowContext
 from tests.support.process_context import SOMEBODY
 
@@ -53,7 +54,7 @@ class Replica:
 
 
 def open_cases(context: WorkflowContext) -> list[Case]:
-    return list(context.cases.page(SOMEBODY, "open", None, None, 25).items)
+    return list(context.cases.page(SOMEBODY, Wanted("open"), None, 25).items)
 
 
 def test_a_job_that_ends_again_and_again_is_a_case_until_it_runs_again(context: WorkflowContext) -> None:

@@ -27,6 +27,7 @@ from policies.problems import ProblemError
 from process_apis.activation import Activation
 from process_apis.amendments.contract import running, timeline
 from process_apis.order_cases import OrderCases
+from process_apis.records.cases import Wanted
 from tests.support.amendment_bench import MONTH, SEAT, SUPPORT, Bench, a_line, seats
 from tests.support.process_context import SOMEBODY
 
@@ -751,7 +752,7 @@ def test_a_line_that_failed_is_not_tried_again_for_a_contract_that_is_cancelled(
     bench.context.cases.open(
         "line_failed", bench.order_id, finding, ("retry", "skip", "compensate"), correlation_id="cor_1"
     )
-    (case,) = bench.context.cases.page(SOMEBODY, "open", "support", None, 25).items
+    (case,) = bench.context.cases.page(SOMEBODY, Wanted("open", "support"), None, 25).items
     assert orders.allowed(case) == case.actions
 
     bench.run(bench.ask(Cancel(), effective="period_end"))
@@ -779,7 +780,7 @@ def test_a_line_that_is_delivered_after_an_end_was_agreed_is_charged_by_hand_unt
 
     Activation(bench.context).activate(bench.order_id)
 
-    (case,) = bench.context.cases.page(SOMEBODY, "open", "finance", None, 25).items
+    (case,) = bench.context.cases.page(SOMEBODY, Wanted("open", "finance"), None, 25).items
     assert (case.kind, case.field, case.actions) == ("charge_by_hand", "lines[1].SUPPORT", ("skip",))
     assert case.reason == (
         "Support was delivered after its end on 2026-09-01 was agreed: "

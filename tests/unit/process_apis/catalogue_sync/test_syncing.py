@@ -29,6 +29,7 @@ from policies.outbound.layer_client import LayerClient
 from policies.problems import ProblemError
 from process_apis.catalogue_sync import workflow
 from process_apis.catalogue_sync.runs import CatalogueSyncRuns
+from process_apis.records.cases import Wanted
 from process_apis.records.catalogue_syncs import keep
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, EngineSettings
@@ -141,7 +142,7 @@ class Desk:
         return [(each.platform, each.sku, each.currency, each.action, each.state) for each in found]
 
     def cases(self) -> list[Case]:
-        return list(self.context.cases.page(SOMEBODY, "open", None, None, 100).items)
+        return list(self.context.cases.page(SOMEBODY, Wanted("open"), None, 100).items)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from canonical.process_events import SOURCE
 from policies.problems import ProblemError
 from process_apis.case_actions import CaseActions
 from process_apis.events.dispatch import Dispatcher
+from process_apis.records.cases import Wanted
 from process_apis.records.database import events
 from process_apis.runtime.agenda import CASE_AFTER
 from process_apis.runtime.capability import Reaction
@@ -71,7 +72,7 @@ class Log:
         return case
 
     def open_cases(self) -> list[Case]:
-        return list(self.context.cases.page(SOMEBODY, "open", None, None, 25).items)
+        return list(self.context.cases.page(SOMEBODY, Wanted("open"), None, 25).items)
 
     def act(self, case: Case, action: str, reason: str = "") -> Case:
         return self._acts.act(case.id, action, reason, SOMEBODY)  # pyright: ignore[reportArgumentType]

@@ -16,6 +16,7 @@ from policies.problems import ProblemError
 from process_apis import accounting, change_feeds, customer_sync, fulfilment
 from process_apis.events.dispatch import Dispatcher
 from process_apis.events.event_log import BATCH, EventLog
+from process_apis.records.cases import Wanted
 from process_apis.records.database import events, orders, postings
 from process_apis.runtime.capability import Capability
 from process_apis.runtime.context import WorkflowContext
@@ -64,7 +65,7 @@ class Day:
         self.context.orders.change(order.id, legal_entity="DE01", state="active")
         self.take(INVOICE_FINALIZED, "i1", "in_1", "billing/stripe", contract="con_1", legal_entity="DE01")
         self.take(RECORD_REFUSED, "r1", "007", field="name", reason="too long")
-        (case,) = self.context.cases.page(SOMEBODY, "open", None, None, 25).items
+        (case,) = self.context.cases.page(SOMEBODY, Wanted("open"), None, 25).items
         self.context.cases.close(case, "it was a test")
 
     def plan(self, **wanted: object) -> ReplayPlan:

@@ -18,6 +18,7 @@ from canonical.money import Money
 from policies.identity.authentication import Principal
 from policies.problems import ProblemError
 from process_apis.records.amendments import amendment_id
+from process_apis.records.cases import Wanted
 from tests.support.amendment_bench import seats
 from tests.support.mass_change_bench import CHEAP, MassBench
 from tests.support.process_context import SOMEBODY, at_once
@@ -302,7 +303,7 @@ def test_nothing_more_is_begun_while_a_platform_is_away(mass: MassBench) -> None
         mass.amend()
         mass.bench.clock.move(60)
     assert mass.counts(found.id) == {"on_its_way": 3, "to_do": 3}
-    assert {each.kind for each in mass.context.cases.page(SOMEBODY, "open", None, None, 25).items} <= {
+    assert {each.kind for each in mass.context.cases.page(SOMEBODY, Wanted("open"), None, 25).items} <= {
         "waiting_for_platform"
     }
 

@@ -15,7 +15,7 @@ from policies.catalogue.live import LiveCatalogue
 from process_apis import posting
 from process_apis.customer_sync import follow
 from process_apis.records import customers
-from process_apis.records.cases import EVERY_OPEN_OF
+from process_apis.records.cases import EVERY_OPEN_OF, Wanted
 from process_apis.records.database import customers as customers_table
 from process_apis.records.database import orders, postings
 from process_apis.records.waiting import BLOCKED, TABLES, blocked
@@ -124,7 +124,7 @@ def test_a_customer_that_cannot_be_followed_for_an_outage_is_no_case_that_people
     outcomes = {follow(context, known.id) for _ in range(CASE_AFTER)}  # nothing can be reached
 
     assert outcomes == {"stopped"}
-    assert context.cases.page(SOMEBODY, None, None, None, 25).items == ()
+    assert context.cases.page(SOMEBODY, Wanted(), None, 25).items == ()
     with context.database.connect() as connection:
         assert blocked(connection)["system"].attempts == CASE_AFTER
 

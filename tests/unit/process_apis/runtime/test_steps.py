@@ -10,6 +10,7 @@ from canonical.cases import Finding
 from canonical.faults import Conflict, PlatformFault, Rejected, Throttled, Unavailable
 from canonical.orders import Order
 from canonical.states import OrderState
+from process_apis.records.cases import Wanted
 from process_apis.runtime.context import RetryPolicy, WorkflowContext
 from process_apis.runtime.holds import Held
 from process_apis.runtime.steps import Outcome, enter_state, with_retries
@@ -17,7 +18,7 @@ from tests.support.process_context import DELIVERED, SOMEBODY, TestClock, accept
 
 
 def open_cases(context: WorkflowContext) -> list[str]:
-    return [each.kind for each in context.cases.page(SOMEBODY, "open", None, None, 25).items]
+    return [each.kind for each in context.cases.page(SOMEBODY, Wanted("open"), None, 25).items]
 
 
 def raising(fault: Exception) -> Outcome:
