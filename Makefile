@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: chromium help setup demo run test test-fast test-long cov check lint types format docs openapi lock bench fuzz clean
+.PHONY: chromium help setup demo run test test-fast test-extended test-long cov check lint types format docs openapi lock bench fuzz clean
 
 BIN := .venv/bin
 NODE := openapi/rules/node_modules/.ready
@@ -52,6 +52,10 @@ test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium ##
 
 test-fast: .venv/ready $(NODE) ## Run the unit and integration tests, which need no ERP (T=word: those that match)
 	@$(BIN)/pytest $(FAST) $(if $(T),-k "$(T)")
+
+test-extended: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium ## Run the siblings of these tests, and all that PostgreSQL has to do as well; the CI runs them too (T=word: those that match)
+	@$(BIN)/tiergate sandbox --prepare --instances 2
+	@$(BIN)/pytest -m extended $(if $(T),-k "$(T)")
 
 test-long: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium ## Run the tests that take minutes each (T=word: those that match)
 	@$(BIN)/tiergate sandbox --prepare --instances 2

@@ -33,6 +33,9 @@ if MEMORY.is_mount() and os.statvfs(MEMORY).f_bavail * os.statvfs(MEMORY).f_frsi
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     tempfile.tempdir = os.environ["TMPDIR"] = os.environ["PYTEST_DEBUG_TEMPROOT"]
 
+DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.extended))
+"""The kinds of database over which the same tests run."""
+
 
 def _is_same_dialect(dialect: object, other: object) -> bool:
     """Return that one SQLite is as good as another where a statement is looked for that was compiled before."""
@@ -100,7 +103,7 @@ def postgresql_server() -> Generator[PostgresqlServer]:
         server.stop()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return an empty database, of either kind."""
     if request.param == "sqlite":
@@ -126,7 +129,7 @@ def empty_tables_on_postgresql(postgresql_server: PostgresqlServer) -> str:
     return make_url(url).database or ""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def tables_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return a database of either kind with our tables, which are empty."""
     if request.param == "sqlite":

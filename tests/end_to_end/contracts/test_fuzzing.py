@@ -12,6 +12,8 @@ from tests.support.fuzzing import documents, fuzz, fuzzed_environment
 
 ONE_OF_EACH_LAYER = ("crm.v1.json", "partners.v2.json", "process.v1.json")
 """A request without a token is stopped at the same gate for all documents of a layer."""
+SLOW = ("billing.v1.json", "partners.v1.json", "process.v1.json")
+"""Documents that take longer than all others together."""
 LARGE = ("billing.v1.json", "erp.v1.json", "finance.v1.json", "sales.v1.json", "support.v1.json")
 """Documents whose bodies have so many fields that to try each of them takes a third of a minute. They are read as the
 bodies of the others are. Those of finance, sales and support are passed on to the process layer, where each is
@@ -25,7 +27,11 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Generat
     environment.stop()
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(each, marks=[pytest.mark.extended] if each.name in SLOW else []) for each in documents()],
+    ids=lambda path: path.name,
+)
 def test_the_fuzzer_finds_nothing_with_a_token(fuzzed: Environment, document: Path) -> None:
     large = document.name in LARGE
 

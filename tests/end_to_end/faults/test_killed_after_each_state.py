@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from canonical.amendments import Amendment
 from canonical.states import AMENDMENT_STATES, ORDER_STATES, AmendmentState
 from sandbox.salesperson import SaleLine
@@ -47,6 +49,7 @@ def test_a_kill_while_a_posting_runs_loses_and_doubles_nothing(environment: Envi
     assert environment.counted(order) == EXACTLY_ONE
 
 
+@pytest.mark.extended
 def test_a_kill_after_each_state_of_an_amendment_charges_and_delivers_once(environment: Environment) -> None:
     lines = (SaleLine("PLATFORM", 1), SaleLine("SEAT", 10))
     order = environment.paid_order(environment.sale("Killed Amendment", lines=lines))

@@ -162,6 +162,7 @@ def engine_trouble(served: Served) -> str:
     return "" if said == "ok" else said
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("layer", "is_used"), [("system", False), ("experience", False), ("process", False), ("process", True)]
 )

@@ -113,7 +113,9 @@ def finished(bed: Bed, sales: Sales) -> None:
         assert bed.counted(order) == EXACTLY_ONE, order.deal_id
 
 
-@pytest.mark.parametrize("seed", [*range(SHORT), *LATER])
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(each, marks=pytest.mark.extended) for each in range(1, SHORT)), *LATER]
+)
 def test_each_deal_becomes_exactly_one_of_everything_whatever_happens_to_the_hosts(
     bed: Bed, seed: int, report: list[Sold]
 ) -> None:

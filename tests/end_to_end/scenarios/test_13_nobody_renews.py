@@ -108,6 +108,7 @@ def delivered(environment: Environment, order: Order) -> bool:
     return any(each["state"] != "removed" for each in environment.jobs(order.id))
 
 
+@pytest.mark.extended
 def test_a_kill_between_the_opportunity_and_its_id_makes_no_second_one(later: Environment) -> None:
     order = sold(later, "Offered And Killed")
     key = f"renewal:{contract_of(order).id}:{term_of(order)}"

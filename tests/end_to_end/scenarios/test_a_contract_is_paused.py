@@ -152,6 +152,7 @@ def shown(environment: Environment, deal: str, words: str) -> str | None:
     return words if row["TiergateDetail__c"] == words else None
 
 
+@pytest.mark.extended
 def test_a_contract_that_rests_without_end_goes_on_when_somebody_asks(later: Environment) -> None:
     order, deal = sold(later, "Rests Until Asked")
     paused = amendment_in(later, amend(later, order, asked(), "rests"), "applied")
@@ -178,6 +179,7 @@ def test_a_contract_that_rests_without_end_goes_on_when_somebody_asks(later: Env
     states(later, order, "active")
 
 
+@pytest.mark.extended
 def test_a_kill_after_each_step_of_a_pause_voids_and_suspends_once(later: Environment) -> None:
     order, _ = sold(later, "Killed At Rest")
     until = first_days(later, order, 2)

@@ -213,6 +213,7 @@ def in_the_crm(environment: Environment, contract: str, former: dict[str, Any], 
     assert row["AccountId"] != kept["AccountId"]
 
 
+@pytest.mark.extended
 def test_a_kill_between_any_two_steps_of_a_transfer_leads_to_one_of_everything(later: Environment) -> None:
     order = sold(later, "Killed While It Goes")
     other = sold(later, "Takes It Over")

@@ -212,6 +212,7 @@ def test_a_direct_debit_is_booked_when_it_has_settled_and_owed_again_when_it_com
     assert debtor.receivable() == 0
 
 
+@pytest.mark.extended
 def test_a_kill_while_a_service_is_suspended_and_taken_up_loses_and_doubles_nothing(later: Environment) -> None:
     govern(later.folder / "catalogue.toml", POLICY.format("keep"))
     debtor = Debtor(later, "Killed While It Owes")
@@ -235,6 +236,7 @@ def test_a_kill_while_a_service_is_suspended_and_taken_up_loses_and_doubles_noth
     assert debtor.receivable() == 0
 
 
+@pytest.mark.extended
 def test_a_kill_while_a_debt_is_written_off_gives_it_up_once(later: Environment) -> None:
     govern(later.folder / "catalogue.toml", POLICY.format("keep"))
     debtor = Debtor(later, "Killed While Written Off")

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+import pytest
 
 from canonical.disputes import DisputeRecord, DisputeSummary
 from canonical.ids import utc_now
@@ -151,6 +152,7 @@ def test_an_inquiry_becomes_a_dispute_and_is_lost(environment: Environment) -> N
     assert sold.open_cases() == []
 
 
+@pytest.mark.extended
 def test_a_kill_at_each_step_of_a_fee_books_it_once(environment: Environment) -> None:
     sold = Sold(environment, "Disputed Killed")
     card = sold.stripe.payment_methods.attach("pm_card_createDispute", {"customer": sold.customer}).id

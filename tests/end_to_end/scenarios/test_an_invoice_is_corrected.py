@@ -249,6 +249,7 @@ def test_a_credit_note_that_comes_in_after_the_write_off_of_its_invoice_is_booke
     assert desk.sold.open_cases() == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", ["credit_note", "refund"])
 def test_a_process_that_is_killed_while_billing_does_it_leaves_one(environment: Environment, kind: str) -> None:
     desk = Desk(environment, f"Corrected Killed {kind}")

@@ -55,6 +55,7 @@ def seen(environment: Environment, deal: str, state: str) -> bool:
     return present in ORDER_STATES[ORDER_STATES.index(state) :]
 
 
+@pytest.mark.extended
 def test_a_sale_by_use_alone_that_is_killed_after_each_state_has_one_meter_and_no_invoice(
     metered: Environment,
 ) -> None:

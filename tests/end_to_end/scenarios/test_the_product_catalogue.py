@@ -225,6 +225,7 @@ def test_a_product_that_was_withdrawn_or_deleted_is_put_out_of_use_and_not_delet
         assert not any(is_active for _, is_active, _ in each.list_prices())
 
 
+@pytest.mark.extended
 def test_a_sync_that_is_killed_goes_on_and_leaves_one_of_everything(environment: Environment) -> None:
     made = [SoldProduct(environment, f"CAT-KILL-{place}") for place in range(3)]
     found = preview(environment)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from process_apis.records.revisions import REVISIONS
 
 ROOT = Path(__file__).parents[3]
@@ -40,6 +42,7 @@ def follow(guide: str, folder: Path) -> set[str]:
     return changed
 
 
+@pytest.mark.extended
 def test_a_capability_that_the_guide_adds_works_and_touches_at_most_four_existing_files(tmp_path: Path) -> None:
     for each in COPIED:
         shutil.copytree(ROOT / each, tmp_path / each, ignore=shutil.ignore_patterns("node_modules"))

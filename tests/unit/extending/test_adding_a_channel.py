@@ -39,6 +39,7 @@ def test_a_channel_touches_two_files(tree: CopiedTree) -> None:
     assert tree.touched() == [APP, CATALOGUE]
 
 
+@pytest.mark.extended
 def test_the_channel_is_served_and_governed(served: Served) -> None:
     sites, orders, of_another, without_token, *_ = served.answers
 
@@ -48,6 +49,7 @@ def test_the_channel_is_served_and_governed(served: Served) -> None:
     assert [of_another.status, without_token.status] == [HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED]
 
 
+@pytest.mark.extended
 def test_its_contract_is_written_and_well_made(tree: CopiedTree, served: Served) -> None:
     document = tree.contract("warehouse.v1")
 
@@ -57,6 +59,7 @@ def test_its_contract_is_written_and_well_made(tree: CopiedTree, served: Served)
     assert answer["examples"]["usual"]["value"]["items"] == [{"legal_entity": "DE01", "region": "eu"}]
 
 
+@pytest.mark.extended
 def test_the_portal_shows_it(served: Served) -> None:
     home, reference, contract = served.answers[4:]
 

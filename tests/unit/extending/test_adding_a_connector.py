@@ -81,6 +81,7 @@ def test_the_entry_of_the_guide_passes_the_check() -> None:
     assert read(with_both.encode())[1] == []
 
 
+@pytest.mark.extended
 def test_a_connector_is_added_without_touching_an_existing_file(tree: Path, tmp_path: Path) -> None:
     before = digests(tree)
 

@@ -92,6 +92,7 @@ def test_a_version_touches_two_files(tree: CopiedTree) -> None:
     assert tree.touched() == [CONTRACT, CATALOGUE]
 
 
+@pytest.mark.extended
 def test_a_request_of_each_version_is_read_up_to_the_newest(served: Served) -> None:
     unavailable = served.answers[:3]
 
@@ -101,6 +102,7 @@ def test_a_request_of_each_version_is_read_up_to_the_newest(served: Served) -> N
     assert {each.body["type"] for each in unavailable} == {"/problems/platform-unavailable"}
 
 
+@pytest.mark.extended
 def test_each_version_names_what_is_wrong_in_its_own_words_and_knows_no_field_of_another(served: Served) -> None:
     wrong, unknown = served.answers[3:6], served.answers[6:9]
 
@@ -112,6 +114,7 @@ def test_each_version_names_what_is_wrong_in_its_own_words_and_knows_no_field_of
     ]
 
 
+@pytest.mark.extended
 def test_the_headers_tell_of_each_versions_life(served: Served) -> None:
     first, second, third = (each.headers for each in served.answers[:3])
 
@@ -121,6 +124,7 @@ def test_the_headers_tell_of_each_versions_life(served: Served) -> None:
     assert {"deprecation", "sunset", "link"}.isdisjoint(third)
 
 
+@pytest.mark.extended
 def test_there_is_a_guide_for_each_step(served: Served) -> None:
     to_v2, to_v3, nowhere = served.answers[9:]
 
@@ -131,6 +135,7 @@ def test_there_is_a_guide_for_each_step(served: Served) -> None:
     assert nowhere.status == HTTPStatus.NOT_FOUND
 
 
+@pytest.mark.extended
 def test_the_contracts_of_the_older_versions_are_what_they_were(tree: CopiedTree, served: Served) -> None:
     assert served.breaks == []
     assert served.style == []
