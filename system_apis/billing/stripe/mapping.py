@@ -545,13 +545,13 @@ def changed_items(
 
 
 def _replaced(gone: list[Row], new: dict[str, Item]) -> list[tuple[Row, str]]:
-    """Return which items that are to go have which of the new prices then."""
-    found: list[tuple[Row, str]] = []
-    for by_use in (False, True):
-        rows = [each for each in gone if is_metered(each) == by_use]
-        prices = [price for price, item in new.items() if bool(item.lines[0].meter) == by_use]
-        found += zip(rows, prices, strict=False)
-    return found
+    """Return which items that are to go have which of the new prices then: of what is charged by use one of the same
+    product, for that names the lines of its invoices."""
+    by_product = {item.lines[0].sku: price for price, item in new.items() if item.lines[0].meter}
+    rows = [each for each in gone if not is_metered(each)]
+    prices = [price for price, item in new.items() if not item.lines[0].meter]
+    metered = [each for each in gone if is_metered(each) and each["price"]["product"] in by_product]
+    return [*zip(rows, prices, strict=False), *((each, by_product[each["price"]["product"]]) for each in metered)]
 
 
 def ended_items(subscription: Row) -> list[Row]:

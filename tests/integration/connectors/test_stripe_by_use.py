@@ -200,6 +200,29 @@ def test_a_line_by_use_changes_once_its_period_is_billed_and_not_before(
     run(account, tmp_path, act)
 
 
+def test_a_line_by_use_that_gets_another_price_keeps_its_item_when_another_ends(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    def mails(price: str) -> PricedLine:
+        sold = DealLine("lin_mails", "MAILS", "Mails", Decimal(1), Decimal(price), "month", listed=True)
+        return priced_line(sold, "EUR", meter="mails")
+
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), calls(), mails("0.07"))
+        sale.wait(3)
+        (mail,) = (each["id"] for each in items_by_use(sale) if each["price"]["product"] == "MAILS")
+        asked = sale.change(seat(), mails("0.08"), at_period_end=True)
+        change = msgspec.structs.replace(asked, effective_at=(await sale.preview(asked)).effective_at)
+        await use(sale, "10")
+        sale.wait(2 / 24)
+        await sale.amend(change)
+
+        assert [each["id"] for each in items_by_use(sale)] == [mail]
+        assert by_use(sale) == [("8", "con_1:mails")]
+
+    run(account, tmp_path, act)
+
+
 def test_another_moment_or_a_period_that_is_over_is_refused(account: StripeAccount, tmp_path: Path) -> None:
     async def act(sale: Sale) -> None:
         await sale.start(seat(), calls())
