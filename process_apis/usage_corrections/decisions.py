@@ -37,7 +37,7 @@ class UsageCorrectionDecisions:
         return found
 
     def decide(self, correction_id: str, wanted: UsageDecision, principal: Principal) -> UsageCorrection:
-        """Approve or reject one as it was read, and return it.
+        """Approve or reject one as it was read, and return it. What billing refuses, approved or not, can be rejected.
 
         Raises `ProblemError`: 404 when there is none for this caller; 403 for an approval by who has sent the records;
         409 for another revision than the one that was read, and for one that waits for no decision; 422 for a rejection
@@ -51,7 +51,7 @@ class UsageCorrectionDecisions:
                 _check(one.row, wanted, principal)
                 said = {"decided_by": principal.subject, "reason": wanted.reason}
                 state: UsageCorrectionState = "approved" if wanted.decision == "approve" else "rejected"
-                one.advance(state, next_attempt_at=self._clock(), **said)
+                one.advance(state, next_attempt_at=self._clock(), held_in="", **said)
         self._look()
         return self.read(correction_id, principal)
 
@@ -81,14 +81,15 @@ class UsageCorrectionDecisions:
 def _is_decided(row: sa.Row[Any], wanted: UsageDecision, principal: Principal) -> bool:
     """Return whether the same was decided already, by the same."""
     after = ("approved", "carried_out") if wanted.decision == "approve" else ("rejected",)
-    return (row.revision, row.decided_by) == (wanted.revision, principal.subject) and row.state in after
+    state = row.held_in or row.state  # billing may have refused what was approved, before the answer came
+    return (row.revision, row.decided_by) == (wanted.revision, principal.subject) and state in after
 
 
 def _check(row: sa.Row[Any], wanted: UsageDecision, principal: Principal) -> None:
     if row.revision != wanted.revision:
         detail = f"The difference is {row.difference} by now, in revision {row.revision}."
         raise ProblemError(USAGE_CORRECTION_CHANGED, detail)
-    if row.state != "proposed":
+    if row.state != "proposed" and (row.state, wanted.decision) != ("on_hold", "reject"):
         raise ProblemError(NOT_ALLOWED_NOW, f"The usage correction is {row.state}.")
     own = subject_name(principal.subject) in map(subject_name, senders(row))
     if own and wanted.decision == "approve":

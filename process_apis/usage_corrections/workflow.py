@@ -115,8 +115,7 @@ class UsageCorrecting(DBOSConfiguredInstance):
             one.advance("proposed", next_attempt_at=None, invoice_id=charge.invoice_id, line=charge.line, **said)
             row, finding = one.row, Finding("quantity", _in_words(one.row, amount))
             case = self._open_case(row, "usage_correction_proposed", finding, (), one.connection)
-        if case.reason != finding.reason:
-            self._context.cases.restate(case, finding.reason, _given(row))
+        self._restate(row, case, finding.reason)
         self._context.cases.resolve(row.id, "billing has said what it is worth", REFUSED)
 
     def _credit_of(self, row: sa.Row[Any], invoice_id: str, line: str) -> Money:
@@ -213,17 +212,26 @@ class UsageCorrecting(DBOSConfiguredInstance):
                 return
             reason = f"{fault.platform}: {fault.reason}"
             one.advance(row.state, next_attempt_at=again.at, blocked_reason=reason, attempts=attempts)
-            if again.needs_case and fault.field != NOT_YET:
-                self._open_case(
-                    one.row, "usage_correction_refused", Finding.of(fault), ("retry", "skip"), one.connection
-                )
+            if not again.needs_case or fault.field == NOT_YET:
+                return
+            case = self._open_refused(one, Finding.of(fault))
+        self._restate(one.row, case, fault.reason)
 
     def _hold(self, row: sa.Row[Any], finding: Finding) -> None:
         with self._unchanged(row) as one:
             if one is None:
                 return
             one.advance("on_hold", next_attempt_at=None, blocked_reason=finding.reason, held_in=row.state)
-            self._open_case(one.row, "usage_correction_refused", finding, ("retry", "skip"), one.connection)
+            case = self._open_refused(one, finding)
+        self._restate(one.row, case, finding.reason)
+
+    def _open_refused(self, one: OneUsageCorrection, finding: Finding) -> Case:
+        return self._open_case(one.row, "usage_correction_refused", finding, ("retry", "skip"), one.connection)
+
+    def _restate(self, row: sa.Row[Any], case: Case, reason: str) -> None:
+        """Let a case that was open say what the correction is by now: who settles it by hand goes by that."""
+        if (case.reason, case.input) != (reason, _given(row)):
+            self._context.cases.restate(case, reason, _given(row))
 
     def _open_case(
         self,

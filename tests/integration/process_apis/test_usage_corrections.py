@@ -9,6 +9,7 @@ from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import event
 
@@ -21,7 +22,9 @@ from process_apis.records import usage
 from process_apis.records.database import writing
 from tests.support.process_context import TestClock
 from tests.support.usage_bench import SENDER
-from tests.support.usage_correction_bench import BEGAN, MONTH, UsageCorrectionBench, usage_correction_bench
+from tests.support.usage_correction_bench import BEGAN, CHIEF, MONTH, UsageCorrectionBench, usage_correction_bench
+
+OTHER = msgspec.structs.replace(CHIEF, subject="other@example.com")
 
 
 class Killed(BaseException):
@@ -226,6 +229,43 @@ def test_what_billing_refuses_is_a_case_and_tried_again_or_settled_by_hand(it: U
     assert [each.kind for each in it.cases()] == ["usage_correction_proposed"]
     with pytest.raises(IllegalTransition):
         it.decisions.act(case, "retry", "clerk", "")
+
+
+@pytest.mark.parametrize("approved", [False, True])
+def test_what_billing_refuses_can_be_rejected(it: UsageCorrectionBench, *, approved: bool) -> None:
+    it.charge("5")
+    it.send("late", "2")
+    if approved:
+        it.look()
+        it.decide("approve")
+    it.billing.refusal = Rejected("billing", "tiers", field="price")
+    it.look()
+    held = it.last.state
+    if approved:
+        assert it.decide("approve").state == "on_hold"  # the answer was lost, and it is asked for again
+    with pytest.raises(ProblemError):
+        it.decide("approve", by=OTHER)
+    it.decide("reject", by=OTHER)
+    it.billing.refusal = None
+    it.look()
+
+    assert (held, it.states(), it.last.decided_by) == ("on_hold", ["rejected"], "other@example.com")
+    assert (it.billing.charged, it.cases()) == (5, [])
+    it.send("more", "1")
+    it.look()
+    assert (it.states(), it.last.difference) == (["rejected", "proposed"], 1)
+
+
+def test_a_case_of_what_billing_refuses_says_what_is_to_be_settled_by_now(it: UsageCorrectionBench) -> None:
+    it.charge("5")
+    it.billing.refusal = Rejected("billing", "tiers", field="price")
+    it.send("late", "2")
+    it.look()
+    it.send("later", "3")
+    it.look()
+
+    (case,) = it.cases()
+    assert (it.last.state, case.input["difference"], case.input["quantity"]) == ("on_hold", "5", "10")
 
 
 def test_an_outage_is_waited_out_and_people_hear_of_one_that_lasts(it: UsageCorrectionBench) -> None:
