@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from canonical.amendments import ActionRefused, AmendmentRequest, Reverse, changed_lines, reversed_lines
 from canonical.deals import PricedLine
@@ -49,7 +49,9 @@ def after_reversal(found: RunningContract, action: Reverse) -> tuple[PricedLine,
         raise ActionRefused(FIELD, f"{undone.id} has paused the contract since {undone.since}: resume it")
     _check_untouched(undone, later)
     _check_one_end(undone)
-    return reversed_lines(found.contract.lines, undone.preview.before, undone.preview.after)
+    after = reversed_lines(found.contract.lines, undone.preview.before, undone.preview.after)
+    _check_one_by_use(undone, found.contract.lines, after)
+    return after
 
 
 def _check_untouched(undone: Applied, later: Iterable[Applied]) -> None:
@@ -70,3 +72,14 @@ def _check_one_end(undone: Applied) -> None:
     if len(intervals) > 1:
         reason = f"{undone.id} has ended lines of several intervals, each with a period of its own: add them again"
         raise ActionRefused(FIELD, reason)
+
+
+def _check_one_by_use(undone: Applied, before: Sequence[PricedLine], after: Sequence[PricedLine]) -> None:
+    """Raise `ActionRefused` for a line that comes back beside another one of its product, of which either is charged by
+    use: what is measured is of one line."""
+    skus = {each.id: each.sku for each in before}
+    for line in (each for each in after if skus.get(each.id) != each.sku):
+        same = [each for each in after if each.sku == line.sku]
+        if len(same) > 1 and any(each.meter for each in same):
+            reason = f"{line.sku} is charged by use, and the contract has a line of it already: remove that one first"
+            raise ActionRefused(FIELD, f"{undone.id} cannot be taken back: {reason}")

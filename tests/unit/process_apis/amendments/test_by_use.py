@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from canonical.amendments import (
@@ -162,6 +163,26 @@ def test_a_line_that_was_added_is_reversed_with_the_end_of_its_period(bench: Ben
 
     assert bench.run(asked).state == "applied"
     assert [each.meter for each in bench.lines()] == ["", ""]
+
+
+def test_a_product_that_is_charged_by_use_again_is_not_added_twice(bench: Bench) -> None:
+    removed = bench.ask(RemoveLine("extra"), key="removed", effective="period_end")
+    bench.run(removed)
+    bench.clock.now = END + timedelta(hours=2)
+    bench.run(removed)
+    again = bench.ask(msgspec.structs.replace(ADDED, line="other"), key="again")
+    bench.run(again)
+    (case,) = bench.cases(again)
+    bench.act(case, "approve")
+    bench.run(again)
+    assert bench.deliver(again).state == "applied"
+    bench.clock.move(3600)
+
+    with pytest.raises(ProblemError) as refused:
+        bench.ask(Reverse(removed), key="back")
+
+    (error,) = refused.value.errors
+    assert "has a line of it already" in error.reason
 
 
 def test_a_renewal_and_the_end_of_the_contract_take_no_notice(bench: Bench) -> None:
