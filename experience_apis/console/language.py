@@ -17,6 +17,7 @@ from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.pofile import read_po
 from babel.numbers import format_compact_decimal, format_currency, format_decimal
 
+from canonical.deals import PricedLine
 from canonical.money import Money
 
 Code = Literal["en", "de"]
@@ -49,6 +50,22 @@ class Language(msgspec.Struct, frozen=True):
         """Return an amount with its currency."""
         value = amount.decimal
         return format_currency(value, amount.currency, locale=self.locale)
+
+    def quantity_of(self, line: PricedLine) -> str:
+        """Return how much there is of a line of a contract: as it was agreed, or that it is charged by use."""
+        if line.meter:
+            return self.text("by use")
+        return self.number(line.agreed.quantity if line.agreed else line.quantity)
+
+    def price_of(self, line: PricedLine) -> str:
+        """Return what one unit of a line of a contract costs, with all the digits that were agreed."""
+        if line.agreed is None:
+            return self.money(line.unit_price)
+        currency = line.unit_price.currency
+        least = Money.of(line.agreed.unit_price, currency)
+        if least.decimal == line.agreed.unit_price:
+            return self.money(least)
+        return format_currency(line.agreed.unit_price, currency, locale=self.locale, decimal_quantization=False)
 
     def number(self, value: Decimal | int | str) -> str:
         """Return a number with the marks of the language."""

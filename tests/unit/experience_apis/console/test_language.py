@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,7 @@ import pytest
 
 import experience_apis.console
 from canonical.cases import Action
+from canonical.deals import DealLine, priced_line
 from canonical.money import Money
 from canonical.orders import PostingEntry, PostingState
 from canonical.states import AmendmentState, ContractState, DisputeState, DunningState, OrderState
@@ -73,3 +75,17 @@ def test_amounts_and_times_are_written_as_the_language_has_them() -> None:
     assert english.money(Money(1500, "KWD")) == "KWD1.500"
     assert german.moment(at) == "2 Juli 2026, 00:30"
     assert english.exact(at) == "2026-07-01 22:30:00 UTC"
+
+
+def test_a_line_is_shown_with_what_was_agreed_of_it() -> None:
+    def of(quantity: str, price: str, meter: str = "") -> tuple[str, str]:
+        line = priced_line(
+            DealLine("l", "S", "S", Decimal(quantity), Decimal(price), "month", listed=True), "EUR", meter=meter
+        )
+        return german.quantity_of(line), german.price_of(line).replace("\xa0", " ")
+
+    german = language_of("de", "", "Europe/Berlin")
+
+    assert of("10", "12") == ("10", "12,00 €")
+    assert of("2.5", "12") == ("2,5", "12,00 €")
+    assert of("1", "0.0049", "calls") == ("nach Verbrauch", "0,0049 €")
