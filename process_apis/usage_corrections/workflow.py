@@ -19,6 +19,7 @@ from dbos import DBOS, DBOSConfiguredInstance
 
 from canonical.cases import Action, Case, CaseKind, Finding
 from canonical.corrections import Correctable, CreditedLine, CreditOrder, NewCorrection
+from canonical.deals import is_whole
 from canonical.faults import TRANSIENT, NotFound, PlatformFault, Rejected, Unavailable
 from canonical.money import Money
 from canonical.usage import UsageOrder
@@ -132,16 +133,26 @@ class UsageCorrecting(DBOSConfiguredInstance):
 
     def _credit(self, row: sa.Row[Any], invoice: sa.Row[Any], line: str) -> NewCorrection:
         """Return the credit note for what is less. What of it was paid goes into the customer's balance. Raises
-        `Rejected` for a part of a piece, and `ProblemError` for more than is left of the line."""
-        less = -Decimal(row.difference)
-        if less != less.to_integral_value():
-            reason = f"{less:f} is no whole number, and a credit note names whole pieces: credit it by hand"
-            raise Rejected("process", reason, field="quantity")
-        text = f"{row.quantity} of {row.meter} were used, and {row.charged} were charged"
-        wanted = NewCorrection(kind="credit_note", text=text, lines=(CreditedLine(line, int(less)),), key=_key(row))
+        `Rejected` for what is worth nothing, and `ProblemError` for more than is left of the line."""
         found = self._context.platforms.correctable(invoice.billing, invoice.id)
+        text = f"{row.quantity} of {row.meter} were used, and {row.charged} were charged"
+        credited = self._credited_line(row, found, line)
+        wanted = NewCorrection(kind="credit_note", text=text, lines=(credited,), key=_key(row))
         paid, _ = back_of(_order_of(invoice, wanted, found), found)
         return msgspec.structs.replace(wanted, to_balance=paid) if paid.amount else wanted
+
+    def _credited_line(self, row: sa.Row[Any], found: Correctable, line: str) -> CreditedLine:
+        """Return what is credited of a line: so many pieces; or, since a credit note names whole ones, the amount that
+        billing would charge for as much."""
+        order, less = self._order(row), -Decimal(row.difference)
+        has_pieces = any(each.line.id == line and each.quantity is not None for each in found.lines)
+        if has_pieces and is_whole(less) and is_whole(order.period.quantity):
+            return CreditedLine(line, int(less))
+        net = self._context.platforms.price_usage(msgspec.structs.replace(order, more=less)).net
+        if net is None or not net.amount:
+            reason = f"{less:f} less is worth nothing that could be credited: reject it"
+            raise Rejected("process", reason, field="quantity")
+        return CreditedLine(line, amount=net)
 
     # ---- billing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ import sqlalchemy as sa
 
 from canonical.billing import Invoice, InvoiceLine, Posting
 from canonical.cases import Action, Case
-from canonical.corrections import Correctable, CreditOrder, LineLeft
+from canonical.corrections import Correctable, CreditedLine, CreditOrder, LineLeft
 from canonical.credits import CreditNote
+from canonical.deals import is_whole
 from canonical.faults import PlatformFault, Rejected
 from canonical.money import Money
 from canonical.usage import UsageCharge, UsageOfPeriod, UsageOrder
@@ -48,7 +49,7 @@ class ChargingBilling:
         self.handed_over: UsageOfPeriod | None = None
         self.is_issued = True
         self.more: dict[str, Decimal] = {}
-        self.credited: dict[str, int] = {}
+        self.credited: dict[str, Decimal] = {}
         self.refusal: PlatformFault | None = None
         """With what billing answers what is to be priced, charged or credited."""
         self.meanwhile: Callable[[], object] = lambda: None
@@ -84,7 +85,7 @@ class ChargingBilling:
         if place[0] == "credit-notes":
             order = read(body, type=CreditOrder)
             if place[-1] != "preview":
-                self._once(self.credited, order.id, order.lines[0].quantity or 0)
+                self._once(self.credited, order.id, _credited(order))
             return self._note(order)
         more = read(body, type=UsageOrder)
         if place[-1] == "charge":
@@ -97,17 +98,18 @@ class ChargingBilling:
         self.meanwhile()
 
     def _charge(self, order: UsageOrder, reference: str) -> UsageCharge:
-        net = Money(round(order.more * CENTS), EUR) if order.more > 0 else None
+        net = _net(order.more) if order.more > 0 else None
         return UsageCharge("in_1", "il_1", net, reference)
 
-    def _line(self, quantity: int) -> InvoiceLine:
+    def _line(self, quantity: Decimal) -> InvoiceLine:
         day, zero = BEGAN.date(), Money(0, EUR)
-        return InvoiceLine("SUM", "Calls", quantity, Money(quantity * CENTS, EUR), zero, day, day, id="il_1")
+        pieces = int(quantity) if is_whole(quantity) else 1
+        return InvoiceLine("SUM", "Calls", pieces, _net(quantity), zero, day, day, id="il_1")
 
     def _correctable(self) -> Correctable:
         assert self.handed_over is not None
-        whole = int(self.handed_over.quantity)
-        left, total, zero = whole - sum(self.credited.values()), Money(whole * CENTS, EUR), Money(0, EUR)
+        whole = self.handed_over.quantity
+        left, total, zero = whole - sum(self.credited.values()), _net(whole), Money(0, EUR)
         invoice = Invoice(
             "in_1",
             "A-1",
@@ -118,23 +120,34 @@ class ChargingBilling:
             (BEGAN + MONTH).date(),
             total,
             zero,
-            Money(left * CENTS, EUR),
+            _net(left),
             "standard",
             (self._line(whole),),
         )
-        lines = (LineLeft(self._line(whole), left, Money(left * CENTS, EUR), zero),)
+        pieces = int(left) if all(map(is_whole, (whole, *self.credited.values()))) else None
+        lines = (LineLeft(self._line(whole), pieces, _net(left), zero),)
         return Correctable(invoice, lines, total - invoice.balance, (), zero, made=tuple(self.credited))
 
     def _note(self, order: CreditOrder) -> CreditNote:
-        quantity, zero = order.lines[0].quantity or 0, Money(0, EUR)
-        if order.id not in self.credited and quantity > self._correctable().lines[0].quantity:  # pyright: ignore[reportOperatorIssue]
+        quantity, zero = _credited(order), Money(0, EUR)
+        worth = _net(quantity)
+        if order.id not in self.credited and worth.amount > self._correctable().lines[0].net.amount:
             raise Rejected("billing", "more than is left of the line", field="lines")
-        worth = Money(quantity * CENTS, EUR)
         line = self._line(quantity)
         amounts = (worth, zero, worth, zero, zero, zero)
         day = (BEGAN + MONTH).date()
         of = ("cn_1", "N-1", "in_1", "cus_deal", None, "DE01", "issued", day)
         return CreditNote(*of, *amounts, "standard", (line,))  # pyright: ignore[reportArgumentType]
+
+
+def _net(quantity: Decimal) -> Money:
+    return Money(int((quantity * CENTS).quantize(Decimal(1), ROUND_HALF_UP)), EUR)
+
+
+def _credited(order: CreditOrder) -> Decimal:
+    """Return how much a credit note credits, by pieces or by their amount."""
+    line = order.lines[0]
+    return Decimal(line.quantity) if line.amount is None else Decimal(line.amount.amount) / CENTS  # pyright: ignore[reportArgumentType]
 
 
 class UsageCorrectionBench:
@@ -223,6 +236,12 @@ class UsageCorrectionBench:
         """Return the states of the corrections of invoices."""
         with self.context.database.connect() as connection:
             return list(connection.scalars(sa.select(corrections.c.state)))
+
+    def credited_lines(self) -> list[CreditedLine]:
+        """Return what corrections of invoices credit."""
+        with self.context.database.connect() as connection:
+            found = connection.scalars(sa.select(corrections.c.wanted))
+            return [line for each in found for line in msgspec.json.decode(each, type=CreditOrder).lines]
 
     def reported(self) -> list[str]:
         """Return what became of usage corrections, as the event log has it."""

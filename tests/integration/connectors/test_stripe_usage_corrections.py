@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from canonical.corrections import CreditedLine, CreditOrder
 from canonical.faults import TRANSIENT, Rejected
 from canonical.money import Money
 from canonical.usage import UsageCharge, UsageOrder
@@ -105,6 +106,25 @@ def test_what_is_less_names_the_line_that_is_to_be_credited(account: StripeAccou
 
         lines = {each["id"]: each for each in sale.account.account.get("invoice", said.invoice_id)["lines"]["data"]}
         assert (lines[said.line]["amount"], said.net) == (25, None)
+
+    run(account, tmp_path, act)
+
+
+def test_what_is_less_of_a_line_without_whole_pieces_is_credited_by_what_as_much_would_cost(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        it = await invoiced(sale)  # 12.5 at two cents
+        billing, said = sale.made.connector, await it.price("-2.5")
+        as_much = (await it.price("2.5")).net
+        left = await sale.made.call(lambda: billing.correctable(said.invoice_id))
+        (line,) = (each for each in left.lines if each.line.id == said.line)
+        zero, credited = Money(0, "EUR"), (CreditedLine(said.line, amount=as_much),)
+        order = CreditOrder("crc_1", said.invoice_id, "DE01", credited, zero, zero, zero)
+        note = await sale.made.call(lambda: billing.preview_credit_note(order))
+
+        assert (line.quantity, line.net, as_much) == (None, Money(25, "EUR"), Money(5, "EUR"))
+        assert note.total - note.tax == as_much
 
     run(account, tmp_path, act)
 

@@ -293,15 +293,41 @@ def test_the_invoice_is_waited_for_without_a_case(it: UsageCorrectionBench) -> N
     assert it.last.state == "proposed"
 
 
-def test_a_part_of_a_piece_and_more_than_is_left_are_credited_by_hand(it: UsageCorrectionBench) -> None:
-    it.charge("5")
+@pytest.mark.parametrize(
+    ("charged", "right", "amount"), [("5", "3.5", -5), ("10.5", "0.5", -30), ("10.5", "6.25", -13), ("10.5", "0", -32)]
+)
+def test_a_part_of_a_piece_is_credited_by_what_billing_says_that_it_is_worth(
+    it: UsageCorrectionBench, charged: str, right: str, amount: int
+) -> None:
+    it.charge(charged)
+    it.send("right", right)
     it.void("first")
-    it.send("right", "4.5")
+    it.look()
+    said = it.last.amount
+    it.decide("approve")
     it.look()
 
+    (line,) = it.credited_lines()
+    assert (said, line.quantity, line.amount) == (Money(amount, "EUR"), None, Money(-amount, "EUR"))
+    assert (it.states(), len(it.billing.credited), it.cases()) == (["carried_out"], 1, [])
+
+
+def test_a_line_that_was_credited_by_amounts_is_so_again_and_what_is_worth_nothing_is_for_people(
+    it: UsageCorrectionBench,
+) -> None:
+    it.charge("9")
+    for before, quantity in (("first", "7.5"), ("7.5", "5.5"), ("5.5", "5.4")):
+        it.send(quantity, quantity)
+        it.void(before)
+        it.look()
+        if it.last.state == "proposed":
+            it.decide("approve")
+            it.look()
+
+    assert [each.difference for each in it.all()] == [Decimal("-1.5"), -2, Decimal("-0.1")]
+    assert it.states() == ["carried_out", "carried_out", "on_hold"]
     (case,) = it.cases()
-    assert (it.last.state, case.field) == ("on_hold", "quantity")
-    assert "credit it by hand" in case.reason
+    assert (case.field, "worth nothing" in case.reason) == ("quantity", True)
 
 
 def test_a_period_of_which_records_are_kept_no_more_is_not_compared(it: UsageCorrectionBench) -> None:
