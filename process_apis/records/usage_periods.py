@@ -23,6 +23,10 @@ from process_apis.records.one_row import OneRow
 SETTLES = timedelta(minutes=15)
 """How long after the end of a period its last records may come: billing issues the invoice an hour after the end."""
 
+BEFORE_THE_LAST = timedelta(minutes=10)
+"""How long before its end a period is handed over whose end is that of all billing: there is no hour then in which the
+invoice is a draft. Each is checked by then, for an end may have been agreed."""
+
 
 class OneUsagePeriod(OneRow[UsagePeriodState], table=usage_periods, check=check_usage_period, events=USAGE_EVENTS):
     """A period of a meter in one transaction."""
@@ -113,7 +117,7 @@ class UsagePeriods:
         connection.execute(this.values(ends_at=until, next_attempt_at=due.isoformat()))
 
     def _new(self, period: UsagePeriod) -> dict[str, Any]:
-        due = datetime.fromtimestamp(period.ends_at, UTC) + SETTLES
+        due = datetime.fromtimestamp(period.ends_at, UTC) - BEFORE_THE_LAST
         return period._asdict() | {
             "id": period.id,
             "state": "open",

@@ -74,6 +74,13 @@ class MeteredContract(msgspec.Struct, frozen=True):
         """Return whether the contract is over at a moment."""
         return self.until is not None and at >= self.until
 
+    def is_last(self, sku: str, starts_at: int, ends_at: int) -> bool:
+        """Return whether who has the contract in a period is billed nothing more for it after its end: it is over then,
+        or another customer's. Billing may count that from a few seconds later."""
+        following = sum(self.period(sku, ends_at)) // 2 if sku in self.turns else ends_at
+        after = max(ends_at, following) * MICROSECONDS
+        return self.is_over(after) or self._holder(after)[1] != self.customer_of(starts_at, ends_at)
+
     def last_second(self, second: int) -> int:
         """Return a moment, or the last second of the contract where it is over by then."""
         return second if self.until is None else min(second, -(-self.until // MICROSECONDS) - 1)

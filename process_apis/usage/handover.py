@@ -23,14 +23,14 @@ from policies.context.correlation import correlated
 from process_apis.amendments.contract import of_former
 from process_apis.records.database import usage_periods as usage_periods_table
 from process_apis.records.usage import UsageRecords
-from process_apis.records.usage_periods import SETTLES, OneUsagePeriod, UsagePeriods
+from process_apis.records.usage_periods import BEFORE_THE_LAST, SETTLES, OneUsagePeriod, UsagePeriods
 from process_apis.runtime.agenda import Agenda, retry
 from process_apis.runtime.capability import Next, nothing
 from process_apis.runtime.context import WorkflowContext
 from process_apis.runtime.engine import Engine, Work
 from process_apis.runtime.interruptions import resumable
 from process_apis.runtime.steps import Outcome
-from process_apis.usage.contracts import metered
+from process_apis.usage.contracts import MeteredContract, metered
 from process_apis.usage.late import LATE, QUANTITY, TWICE, LateUsage, contract_of, go_on, open_case, summed
 
 NOT_BILLED: CaseKind = "usage_not_billed"
@@ -95,7 +95,7 @@ class UsageHandover(DBOSConfiguredInstance):
             raise Rejected("process", f"the catalogue has no meter {row.meter} any more", field="meter")
         contract = metered(self._running(row))
         ends_at = contract.end_of(row.sku, row.starts_at, row.ends_at)
-        due = datetime.fromtimestamp(ends_at, UTC) + SETTLES
+        due = self._due(contract, row, ends_at)
         with self._periods.at(row.id) as one:
             if one.row.state != "open":
                 return one.row
@@ -109,6 +109,13 @@ class UsageHandover(DBOSConfiguredInstance):
             if meter.aggregation == "weighted":
                 go_on(self._periods, contract, one.row, one.connection)
             return one.row
+
+    def _due(self, contract: MeteredContract, row: sa.Row[Any], ends_at: int) -> datetime:
+        """Return when a period is to be closed that ends at `ends_at`: once its last records have come; but before the
+        end, where billing issues its last invoice then, and what comes later is late."""
+        end = datetime.fromtimestamp(ends_at, UTC)
+        is_last = self._context.clock() < end and contract.is_last(row.sku, row.starts_at, ends_at)
+        return end - BEFORE_THE_LAST if is_last else end + SETTLES
 
     def _put(self, row: sa.Row[Any]) -> None:
         if row.starts_at == row.ends_at:

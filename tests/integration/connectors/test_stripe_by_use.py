@@ -16,6 +16,7 @@ from canonical.amendments import Handover, Renew, months_after
 from canonical.deals import DealLine, PricedLine, priced_line, with_terms
 from canonical.faults import Conflict, Rejected
 from canonical.usage import UsageOfPeriod
+from process_apis.records.usage_periods import BEFORE_THE_LAST
 from system_apis.billing.stripe.periods import moment_of
 from tests.support.connector_kit import samples
 from tests.support.stripe_account import StripeAccount
@@ -53,11 +54,17 @@ def meters(sale: Sale) -> list[str]:
     return [each["event_name"] for each in sale.account.account.all("billing.meter")]
 
 
-async def use(sale: Sale, quantity: str, key: str = "usage:1") -> None:
-    """Let the period that runs pass, and hand over what was used in it."""
+async def use(
+    sale: Sale,
+    quantity: str,
+    key: str = "usage:1",
+    *,
+    after: timedelta = timedelta(minutes=15),
+) -> None:
+    """Let the period that runs pass, until some time after it, and hand over what was used in it."""
     item = next(items_by_use(sale))
     starts_at, ends_at = (moment_of(item[each]) for each in ("current_period_start", "current_period_end"))
-    sale.wait((ends_at - sale.made.clock() + timedelta(minutes=15)).total_seconds() / 86_400)
+    sale.wait((ends_at - sale.made.clock() + after).total_seconds() / 86_400)
     usage = UsageOfPeriod(key, sale.contract, SKU, starts_at, ends_at, Decimal(quantity))
     assert await sale.made.call(lambda: sale.made.connector.put_usage(usage)) == usage
 
@@ -279,16 +286,37 @@ def test_another_customer_is_charged_by_use_from_the_transfer_on(account: Stripe
         to = msgspec.structs.replace(former, customer_id=buyer.id, references={"customer": reference})
         asked = sale.change(seat(), calls(), at_period_end=True, handover=Handover(to))
         said = await sale.preview(asked)
-        sale.contract = await sale.carry_out(msgspec.structs.replace(asked, effective_at=said.effective_at))
+        moved = await sale.carry_out(msgspec.structs.replace(asked, effective_at=said.effective_at))
+        await use(sale, "3", after=-BEFORE_THE_LAST)
+        sale.contract = moved
         sale.wait((said.effective_at - sale.made.clock() + timedelta(hours=1)).total_seconds() / 86_400)
         (begun,) = said.invoices
         assert [each.sku for each in begun.invoice.lines] == ["SKU-lin_1"]
 
-        await use(sale, "7")
+        await use(sale, "7", "usage:2")
         sale.wait(2 / 24)
 
         assert lines_of_calls(sale) == [14]
+        sale.contract = former
+        assert lines_of_calls(sale) == [6]
         assert meters(sale) == ["con_1:api_calls"]
+
+    run(account, tmp_path, act)
+
+
+def test_what_is_used_up_to_the_end_of_a_contract_is_on_its_last_invoice(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), calls())
+        sale.wait(3)
+        await sale.amend(sale.change(at_period_end=True))
+        await use(sale, "10", after=-BEFORE_THE_LAST)
+        sale.wait(2 / 24)
+
+        assert (lines_of_calls(sale), by_use(sale)) == ([20], [])
+        (last, *_) = [each for each in sale.own("invoice") if each["subtotal"] == 20]
+        assert last["status"] in ("open", "paid")
 
     run(account, tmp_path, act)
 

@@ -322,6 +322,41 @@ def test_a_contract_that_ends_is_charged_then_and_a_level_for_its_part_of_the_pe
     assert (of_now["sum"], of_now["weighted"]) == (5, 10)
 
 
+@pytest.mark.parametrize("first", ["the record", "the end"])
+def test_the_last_period_is_handed_over_before_its_end_and_what_comes_then_is_late(
+    handover: HandoverBench, first: str
+) -> None:
+    def ended() -> None:
+        handover.bench.amend(handover.contract, BEGAN + MONTH + timedelta(seconds=4), action=Cancel())
+
+    handover.bench.clock.now = BEGAN + timedelta(days=20)
+    if first == "the end":
+        ended()
+    handover.send("one")
+    handover.look()
+    if first == "the record":
+        ended()
+    before = handover.look()
+    handover.bench.clock.now = BEGAN + MONTH - timedelta(minutes=9)
+    states = handover.look()
+    handover.send("last", "2", day=31 - 5 / 1440)
+
+    assert (before, states) == (["open"], ["handed_over"])
+    assert [(f"{each.quantity:f}", each.ends_at) for each in handover.billing.taken] == [("5", BEGAN + MONTH)]
+    assert handover.differences() == [("found", "5", "7")]
+
+
+def test_a_period_that_others_follow_is_not_handed_over_before_its_end(handover: HandoverBench) -> None:
+    handover.send("one")
+    handover.bench.clock.now = BEGAN + MONTH - timedelta(minutes=9)
+    states = handover.look()
+    handover.send("last", "2", day=31 - 5 / 1440)
+    handover.after_the_period()
+
+    assert (states, handover.look()) == (["open"], ["handed_over"])
+    assert [f"{each.quantity:f}" for each in handover.billing.taken] == ["7"]
+
+
 def test_another_interval_begins_periods_of_its_own(handover: HandoverBench) -> None:
     handover.send("one")
     changed = BEGAN + timedelta(days=10, minutes=5)
