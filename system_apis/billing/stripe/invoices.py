@@ -114,6 +114,13 @@ def price_of(line: Row) -> str | None:
     return details.get("price")
 
 
+def product_of(line: Row) -> str:
+    """Return the product of a line, which is its SKU; empty for a line of an amount alone."""
+    pricing: Row = line["pricing"] or {}
+    details: Row = pricing.get("price_details") or {}
+    return details.get("product") or ""
+
+
 def payment_id(row: Row) -> str:
     """Return the id of the payment intent, charge or payment record that a payment of an invoice is."""
     payment: Row = row["payment"]
@@ -140,12 +147,10 @@ class Reading(msgspec.Struct, frozen=True):
         It is one piece of its amount then, and of no product of ours.
         """
         start, end = self.day(row["period"]["start"]), self.day(row["period"]["end"])
-        pricing: Row = row["pricing"] or {}
-        product: Row = pricing.get("price_details") or {}
         taxes: list[Row] = row["taxes"] or []
         quantity, agreed = self._quantity(row)
         return InvoiceLine(
-            sku=product.get("product") or "",
+            sku=product_of(row),
             description=row["description"] or "",
             quantity=quantity,
             net=self.money(row["amount"]),

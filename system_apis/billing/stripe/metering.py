@@ -150,5 +150,10 @@ def _check(usage: UsageOfPeriod, meter: Row, sharing: Sequence[str]) -> None:
 
 def is_for(line: Row, item: Row, moment: int) -> bool:
     """Return whether a line of an invoice charges an item for the period that a moment is in."""
+    return is_of_period(line, moment) and details_of(line).get("subscription_item") == item["id"]
+
+
+def is_of_period(line: Row, moment: int) -> bool:
+    """Return whether a line of an invoice charges an item of a subscription for the period that a moment is in."""
     is_in = line["period"]["start"] <= moment < line["period"]["end"]
-    return is_in and not is_proration(line) and details_of(line).get("subscription_item") == item["id"]
+    return is_in and not is_proration(line) and bool(details_of(line).get("subscription_item"))

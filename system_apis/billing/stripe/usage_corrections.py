@@ -16,9 +16,9 @@ from canonical.usage import UsageCharge, UsageOrder
 from system_apis.billing.stripe.amounts import from_stripe
 from system_apis.billing.stripe.change_plan import OVER
 from system_apis.billing.stripe.client import Row, StripeClient, at
-from system_apis.billing.stripe.contracts import reference, subscriptions_of, with_all_items
-from system_apis.billing.stripe.invoices import price_of, rate_of
-from system_apis.billing.stripe.metering import charging, check_collected, is_for, moment_of
+from system_apis.billing.stripe.contracts import is_of, reference, subscriptions_of, with_all_items
+from system_apis.billing.stripe.invoices import price_of, product_of, rate_of
+from system_apis.billing.stripe.metering import charging, check_collected, is_of_period, moment_of
 
 ORDER = "tiergate_usage_correction"
 """The metadata that holds our id of what asks for an item."""
@@ -91,24 +91,33 @@ class MoreUsage:
         owned = await with_all_items(
             self._client, await subscriptions_of(self._client, reference(usage.contract, "customer"))
         )
+        for subscription in (each for each in owned if is_of(each, usage.contract)):
+            rows = await self._client.listed(at("invoices"), subscription=subscription["id"], created={"gte": moment})
+            for invoice in rows:
+                lines = await self._client.whole(invoice["lines"], at("invoices", invoice["id"], "lines"))
+                found = [(each, price) for each in lines if (price := await self._price(each, usage.sku, moment))]
+                if not found:
+                    continue
+                if invoice["status"] == "draft":
+                    return None
+                if invoice["status"] in NOT_EXPECTED:
+                    reason = f"the invoice {invoice['number']} of the period is {invoice['status']}: {BY_HAND}"
+                    raise Rejected("billing", reason, field="invoice")
+                line, price = found[0]
+                _check([each for each, _ in found], price)
+                return Charged(line, invoice, price, subscription)
         subscription, item = charging(usage, owned, moment)
-        rows = await self._client.listed(at("invoices"), subscription=subscription["id"], created={"gte": moment})
-        for invoice in rows:
-            lines = await self._client.whole(invoice["lines"], at("invoices", invoice["id"], "lines"))
-            own = [each for each in lines if is_for(each, item, moment)]
-            if not own:
-                continue
-            if invoice["status"] == "draft":
-                return None
-            if invoice["status"] in NOT_EXPECTED:
-                reason = f"the invoice {invoice['number']} of the period is {invoice['status']}: {BY_HAND}"
-                raise Rejected("billing", reason, field="invoice")
-            price = await self._client.get(at("prices", price_of(own[0]) or ""))
-            _check(own, price)
-            return Charged(own[0], invoice, price, subscription)
         if subscription["status"] not in OVER and item["current_period_start"] <= moment:
             return None
         raise Rejected("billing", f"no invoice of {subscription['id']} charges the period: {BY_HAND}", field="period")
+
+    async def _price(self, line: Row, sku: str, moment: int) -> Row | None:
+        """Return the price by which a line charges the use of a product in the period that a moment is in, whether the
+        subscription has an item of it still or not; None for any other line."""
+        if product_of(line) != sku or not is_of_period(line, moment):
+            return None
+        price = await self._client.get(at("prices", price_of(line) or ""))
+        return price if price["recurring"]["usage_type"] == "metered" else None
 
 
 def _check(lines: list[Row], price: Row) -> None:

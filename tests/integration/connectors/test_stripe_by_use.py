@@ -15,7 +15,8 @@ import pytest
 from canonical.amendments import Handover, Renew, months_after
 from canonical.deals import DealLine, PricedLine, priced_line, with_terms
 from canonical.faults import Conflict, Rejected
-from canonical.usage import UsageOfPeriod
+from canonical.money import Money
+from canonical.usage import UsageOfPeriod, UsageOrder
 from process_apis.records.usage_periods import BEFORE_THE_LAST
 from system_apis.billing.stripe.periods import moment_of
 from tests.support.connector_kit import samples
@@ -60,13 +61,14 @@ async def use(
     key: str = "usage:1",
     *,
     after: timedelta = timedelta(minutes=15),
-) -> None:
+) -> UsageOfPeriod:
     """Let the period that runs pass, until some time after it, and hand over what was used in it."""
     item = next(items_by_use(sale))
     starts_at, ends_at = (moment_of(item[each]) for each in ("current_period_start", "current_period_end"))
     sale.wait((ends_at - sale.made.clock() + after).total_seconds() / 86_400)
     usage = UsageOfPeriod(key, sale.contract, SKU, starts_at, ends_at, Decimal(quantity))
     assert await sale.made.call(lambda: sale.made.connector.put_usage(usage)) == usage
+    return usage
 
 
 def until_the_period_is_billed(sale: Sale) -> None:
@@ -226,6 +228,32 @@ def test_a_line_by_use_that_gets_another_price_keeps_its_item_when_another_ends(
 
         assert [each["id"] for each in items_by_use(sale)] == [mail]
         assert by_use(sale) == [("8", "con_1:mails")]
+
+    run(account, tmp_path, act)
+
+
+def test_what_comes_late_is_charged_and_credited_after_the_line_was_taken_away(
+    account: StripeAccount, tmp_path: Path
+) -> None:
+    async def act(sale: Sale) -> None:
+        await sale.start(seat(), calls())
+        sale.wait(3)
+        asked = sale.change(seat(), at_period_end=True)
+        change = msgspec.structs.replace(asked, effective_at=(await sale.preview(asked)).effective_at)
+        usage = await use(sale, "10")
+        sale.wait(2 / 24)
+        await sale.amend(change)
+        assert by_use(sale) == []
+        billing = sale.made.connector
+
+        less = await sale.made.call(lambda: billing.price_usage(UsageOrder("ucr_1", usage, Decimal(-3))))
+        more = UsageOrder("ucr_2", usage, Decimal(5))
+        priced = await sale.made.call(lambda: billing.price_usage(more))
+        charged = await sale.made.call(lambda: billing.charge_usage(more))
+
+        invoice = await sale.read(less.invoice_id)
+        assert [each.net.amount for each in invoice.lines if each.id == less.line] == [20]
+        assert (priced.invoice_id, priced.net, charged.net) == (less.invoice_id, Money(10, "EUR"), Money(10, "EUR"))
 
     run(account, tmp_path, act)
 
