@@ -10,7 +10,7 @@ from litestar.di import Provide
 from litestar.params import PathParameter, QueryParameter
 
 from experience_apis.console import guard, pages, sign_in
-from experience_apis.console.cases import act, case_page, cases_page
+from experience_apis.console.cases import act, act_on_several, case_page, cases_page
 from experience_apis.console.now import now_page
 from experience_apis.console.records import find_page, record_page
 from policies.contract.operation import operation
@@ -53,6 +53,7 @@ router = Router(
         find_page,
         record_page,
         cases_page,
+        act_on_several,
         case_page,
         act,
     ],

@@ -55,7 +55,7 @@ class Channel:
         self._principal = principal
         self._correlation_id = correlation_id
 
-    async def get(self, path: str, kind: type[T], **query: Any) -> T | Trouble:
+    async def get(self, path: str, kind: type[T], /, **query: Any) -> T | Trouble:
         """Return what a route answers, or what is wrong with it. Empty values of the query are left out."""
         return _read(await self.fetch("GET", path, _query(query)), kind)
 
@@ -63,6 +63,10 @@ class Channel:
         """Return what a route answers to a write; `key` names the write where the route needs that."""
         headers = [(b"idempotency-key", key.encode())] if key else []
         return _read(await self.fetch("POST", path, b"", msgspec.json.encode(body), headers), kind)
+
+    async def put(self, path: str, body: Any, kind: type[T]) -> T | Trouble:
+        """Return what a route answers to a write that may be sent again."""
+        return _read(await self.fetch("PUT", path, b"", msgspec.json.encode(body)), kind)
 
     async def fetch(
         self,
