@@ -86,7 +86,7 @@ def _shown(query: str, hits: list[Hit]) -> Found:
 
 def _incidents(connection: sa.Connection, principal: Principal) -> tuple[Incident, ...]:
     """Return the platforms that something waits for, to those who may see all that does."""
-    if principal.partner or "*" not in principal.entities:
+    if principal.partner or "*" not in principal.entities or "cases:read" not in principal.scopes:
         return ()
     blocked = waiting.blocked(connection)
     return tuple(

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NoReturn
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from canonical.cases import Case, Incident
 from canonical.faults import PlatformFault, Throttled, Unavailable
@@ -15,6 +16,7 @@ from canonical.orders import PostingKind
 from process_apis import posting
 from process_apis.case_actions import CaseActions
 from process_apis.incidents import KINDS, Incidents
+from process_apis.overview import get_flow
 from process_apis.records.cases import Wanted
 from process_apis.runtime.agenda import CASE_AFTER
 from process_apis.runtime.capability import CaseOwner
@@ -109,6 +111,15 @@ def test_an_outage_is_one_case_with_what_waits_and_what_that_is_worth(
     assert (seen.postings.count, seen.postings.money) == (3, (Money(11900, "EUR"), Money(500, "USD")))
     assert seen.postings.without_amount == 1
     assert seen.customers.count == 0
+
+
+def test_who_may_read_no_cases_is_shown_no_outage_in_the_overview(context: WorkflowContext) -> None:
+    made = waiting_order(context, "006")
+    reads = replace(SOMEBODY, scopes=frozenset({"orders:read"}))
+
+    assert get_flow.fn(context, reads).incidents == ()
+    (seen,) = get_flow.fn(context, replace(reads, scopes=reads.scopes | {"cases:read"})).incidents
+    assert seen.orders.oldest == (made,)
 
 
 def test_an_outage_that_nothing_has_tried_often_is_no_case(context: WorkflowContext) -> None:
