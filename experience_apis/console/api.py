@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import structlog
 from litestar import Request, Response, Router
 from litestar.di import Provide
 from litestar.params import PathParameter, QueryParameter
@@ -15,8 +16,10 @@ from experience_apis.console.now import now_page
 from experience_apis.console.records import find_page, record_page
 from policies.contract.operation import operation
 from policies.problems import MISSING, ProblemError
+from policies.store.documents import StoreAway
 
 Name = Annotated[str, PathParameter(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}\Z")]
+log = structlog.get_logger("tiergate.console")
 Changed = Annotated[str, QueryParameter(name="v", max_length=20, description="Which state of the file is wanted")]
 
 
@@ -36,7 +39,13 @@ def asset(request: Request[Any, Any, Any], name: Name, changed: Changed = "") ->
 def _foreign_form(request: Request[Any, Any, Any], error: guard.ForeignForm) -> Response[str]:
     """Say that a form was not taken, and how to go on."""
     del error
-    return pages.answer(pages.foreign_form(guard.language_for(request)), HTTPStatus.FORBIDDEN)
+    return pages.answer(pages.closed(guard.language_for(request), is_away=False), HTTPStatus.FORBIDDEN)
+
+
+def _sessions_away(request: Request[Any, Any, Any], error: StoreAway) -> Response[str]:
+    """Say that nobody can be let in at the moment."""
+    log.warning("the sessions cannot be read or written", reason=str(error))
+    return pages.answer(pages.closed(guard.language_for(request), is_away=True), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 router = Router(
@@ -62,6 +71,6 @@ router = Router(
         "view": Provide(guard.view, sync_to_thread=False),
         "form": Provide(guard.form),
     },
-    exception_handlers={guard.SignedOut: guard.to_sign_in, guard.ForeignForm: _foreign_form},
+    exception_handlers={guard.SignedOut: guard.to_sign_in, guard.ForeignForm: _foreign_form, StoreAway: _sessions_away},
     include_in_schema=False,
 )

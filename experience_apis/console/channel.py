@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 from litestar import Litestar
@@ -89,7 +89,7 @@ class Channel:
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": path,
+            "path": unquote(path),  # as ASGI has it: a route is given an id as it is, and not as it is written
             "raw_path": path.encode(),
             "query_string": query,
             "root_path": "",

@@ -45,6 +45,8 @@ class PeopleIssuer(msgspec.Struct, frozen=True):
         person, name, groups = claims.get(self.person), claims.get(self.name, ""), claims.get(self.groups, [])
         if not isinstance(person, str) or not 0 < len(person.strip()) <= LONGEST_SUBJECT or UNSTORABLE.search(person):
             raise SignInRefused(f"the claim {self.person} names nobody")
+        if self.person == "email" and claims.get("email_verified", True) is not True:
+            raise SignInRefused("the issuer has not verified the address of who signs in (email_verified)")
         listed = cast("list[object]", groups) if isinstance(groups, list) else [groups]
         roles = roles_of(catalogue, [str(each) for each in listed])
         if not roles:
@@ -72,7 +74,17 @@ class Console(msgspec.Struct, frozen=True):
     def cookie(self) -> str:
         """Return the name of the cookie that holds the session: with TLS one that no other host of the domain can set
         (RFC 6265bis, section 4.1.3.2)."""
-        return "__Host-tiergate" if self.is_secure else "tiergate"
+        return f"{self._bound}tiergate"
+
+    @property
+    def flow_cookie(self) -> str:
+        """Return the name of the cookie of a browser that is on its way to the issuer and back, bound as the other: or
+        a neighbour could let somebody come back from a sign-in of the neighbour's own."""
+        return f"{self._bound}tiergate-sign-in"
+
+    @property
+    def _bound(self) -> str:
+        return "__Host-" if self.is_secure else ""
 
 
 class SignedOut(Exception):
@@ -89,8 +101,7 @@ class ForeignForm(Exception):
 
 def own_path(path: str) -> str:
     """Return a path of the console, and its first page for anything else: nobody is sent away to another site."""
-    parts = urlsplit(path)
-    is_ours = not parts.scheme and not parts.netloc and (parts.path == ROOT or parts.path.startswith(f"{ROOT}/"))
+    is_ours = path.startswith(ROOT) and path[len(ROOT) : len(ROOT) + 1] in {"", "/", "?", "#"}
     return path if is_ours and "\\" not in path and path.isprintable() else ROOT
 
 
@@ -134,9 +145,9 @@ async def open_form(request: Request[Any, Any, Any]) -> dict[str, str]:
     `ForeignForm`."""
     origin = request.headers.get("origin", "")
     is_own = request.headers.get("sec-fetch-site", "none") in OWN_SITE
-    if not is_own or (origin and urlsplit(origin).netloc != request.headers.get("host", "")):
-        raise ForeignForm
     try:
+        if not is_own or (origin and urlsplit(origin).netloc != request.headers.get("host", "")):
+            raise ForeignForm
         raw = (await request.body()).decode()
         return {key: values[0] for key, values in parse_qs(raw, max_num_fields=FIELDS).items()}
     except ValueError as error:

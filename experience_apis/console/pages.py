@@ -119,9 +119,11 @@ def rendered(name: str, language: Language, now: datetime, **values: Any) -> str
     )
 
 
-def foreign_form(language: Language) -> str:
-    """Return the page for a form that none of our pages has sent."""
-    return _templates.get_template("foreign_form.html").render(_=language.text, language=language, asset=address)
+def closed(language: Language, *, is_away: bool) -> str:
+    """Return the page for somebody who cannot be let in: while the store of the sessions is away, or for a form that
+    none of our pages has sent."""
+    page = _templates.get_template("closed.html")
+    return page.render(_=language.text, language=language, asset=address, is_away=is_away)
 
 
 def _writing(language: Language, now: datetime) -> dict[str, Any]:

@@ -153,9 +153,10 @@ class Sessions:
         return other
 
     async def end(self, token: str) -> None:
-        """End a session; one that is over is left so."""
+        """End a session; one that is over is left so. Another request may note meanwhile that it came: it is ended all
+        the same."""
         key = _key("session", token)
-        if (found := await self._store.read(key)) is not None:
+        while (found := await self._store.read(key)) is not None:
             await self._store.compare_and_delete(key, found)
 
     async def end_all(self, person: str) -> None:

@@ -29,8 +29,6 @@ from policies.traffic.rate_limit import RateLimitedCall, own_limits
 CODE_BYTES = 200
 """Characters of a code at the most."""
 YEAR = 365 * 24 * 3600
-FLOW = "tiergate-sign-in"
-"""The cookie of a browser that is on its way to the issuer and back."""
 Note = Literal["", "refused", "away"]
 """Why somebody sees the sign-in page again: nobody was let in, or the issuer does not answer."""
 STATUS: dict[Note, HTTPStatus] = {
@@ -85,9 +83,9 @@ async def start(
         log.warning("nobody can sign in with the issuer", reason=away.reason)
         return _page(request, gate, console, begun.to, note="away")
     flow = Cookie(
-        key=FLOW,
+        key=console.flow_cookie,
         value=begun.proof.state,
-        path=f"{ROOT}/sign-in",
+        path="/",
         max_age=int(LINK.total_seconds()),
         secure=console.is_secure,
         httponly=True,
@@ -106,7 +104,7 @@ async def finish(
 ) -> Response[Any]:
     """Let somebody in whom the issuer names, in the browser that has begun it, once."""
     issuer = _issuer(console)
-    held = request.cookies.get(FLOW, "")
+    held = request.cookies.get(console.flow_cookie, "")
     begun = (
         await console.sessions.finish(held) if held and hmac.compare_digest(held.encode(), known_as.encode()) else None
     )

@@ -42,7 +42,7 @@ def test_finance_approves_what_waits_and_sees_it_go_on(environment: Environment,
 
     expect(page.locator("#now")).to_contain_text("awaiting approval")
     page.get_by_role("link", name="Cases").click()
-    page.get_by_role("row").filter(has_text=order.id).get_by_role("link").first.click()
+    page.locator("tr", has=page.locator(f"a[href$={order.id}]")).get_by_role("link").first.click()
     expect(page.locator("main")).to_contain_text("over the limit")
     page.locator("form").filter(has_text="It goes on as it was asked for.").get_by_role("button").click()
     expect(page.locator("h1")).to_contain_text("resolved")
@@ -52,6 +52,44 @@ def test_finance_approves_what_waits_and_sees_it_go_on(environment: Environment,
     environment.settled(order)
     page.goto(page.url.partition("/console")[0] + f"/console/records/{order.id}")
     expect(page.locator(".steps .present")).to_have_text("active")
+
+
+def test_a_case_is_taken_has_a_note_and_is_given_back(environment: Environment, browser: Browser) -> None:
+    order = over_the_limit(environment, "Console Takes")
+    (case,) = environment.cases_of(order.id)
+    page = signed_in(browser, environment, "mia@example.com", "finance")
+    page.goto(page.url + f"/cases/{case.id}")
+
+    page.get_by_role("button", name="Take it").click()
+    page.get_by_label("A note for others").fill("I called them: <b>they pay on Friday</b>.")
+    page.get_by_role("button", name="Write it").click()
+    expect(page.locator(".notes")).to_contain_text("I called them: <b>they pay on Friday</b>.")
+    page.get_by_role("link", name="Cases").first.click()
+    page.get_by_role("link", name="Mine").click()
+    mine = page.locator(".cases tbody tr")
+    expect(mine).to_have_count(1)
+    expect(mine).to_contain_text("mia@example.com")
+    mine.get_by_role("link").first.click()
+    page.get_by_role("button", name="Give back").click()
+    expect(page.locator(".facts")).to_contain_text("nobody yet")
+
+
+def test_what_is_to_be_done_about_several_cases_is_done_for_each_and_said_of_each(
+    environment: Environment, browser: Browser
+) -> None:
+    deals = [environment.sell(environment.sale(f"Console Several {each}", lines=()))[1] for each in range(2)]
+    orders = [environment.order_in(each, "on_hold") for each in deals]
+    page = signed_in(browser, environment, "sales@example.com", "sales")
+    page.goto(page.url + "/cases?order=newest&kind=deal_invalid")
+
+    for order in orders:
+        page.locator("tr", has=page.locator(f"a[href$={order.id}]")).get_by_role("checkbox").check()
+    page.get_by_label("What to do").select_option("compensate")
+    page.get_by_role("button", name="Do it for each").click()
+
+    expect(page.get_by_role("status")).to_contain_text("2 of 2 done")
+    for deal in deals:
+        environment.order_in(deal, "cancelled")
 
 
 def test_who_placed_an_order_is_refused_to_approve_it_and_reads_why(environment: Environment, browser: Browser) -> None:

@@ -14,10 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canonical.ids import utc_now
-from experience_apis.console.guard import Console, own_path
-from experience_apis.console.sessions import IDLE, LINK, LONGEST, Grant, Sessions
+from canonical.ids import Clock, utc_now
+from experience_apis.console.guard import Console, PeopleIssuer, own_path
+from experience_apis.console.sessions import IDLE, LINK, LONGEST, NOTED, Grant, Sessions
 from policies.catalogue.live import LiveCatalogue
+from policies.identity.jwks import SigningKeys
+from policies.identity.openid import OpenIdIssuer, SignInRefused
+from policies.store.secret import NO_SECRET
 from policies.store.shared_store import SharedFileStore
 from tiergate import composition
 from tiergate.settings import load
@@ -35,10 +38,11 @@ class Layer:
         config = folder / "tiergate.toml"
         config.write_text(f'folder = "{folder}"\n[server]\nprocess_port = 9\nconsole_url = "{url}"\n')
         self.settings = load(config, {})
-        self.now = utc_now()
         shared = SharedState(self.settings)
+        revocations = shared.revocations()
+        self.now = utc_now()  # after them: what began before is refused until they were read
         store = SharedFileStore(folder / "sessions.sqlite", lambda: self.now)
-        self.sessions = Sessions(store, shared.revocations(), lambda: self.now)
+        self.sessions = Sessions(store, revocations, lambda: self.now)
         parts = composition.experience_parts(self.settings)
         console = Console(self.sessions, self.settings.server.url_of_console())
         self.app = composition.experience_app(
@@ -177,6 +181,35 @@ def test_signing_out_everywhere_ends_the_sessions_of_the_person_and_no_others(la
     assert layer.run(act) == [False, False, False, True, True]
 
 
+class OvertakenStore(SharedFileStore):
+    """A store in which others do something between a read and what follows from it."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        super().__init__(path, clock)
+        self.meanwhile: list[Callable[[], Awaitable[object]]] = []
+
+    async def read(self, name: str) -> bytes | None:
+        found = await super().read(name)
+        if self.meanwhile:
+            await self.meanwhile.pop()()
+        return found
+
+
+def test_a_session_ends_also_when_another_request_notes_at_that_moment_that_it_came(
+    layer: Layer, tmp_path: Path
+) -> None:
+    async def act(_: httpx.AsyncClient) -> bool:
+        store = OvertakenStore(tmp_path / "overtaken.sqlite", lambda: layer.now)
+        sessions = Sessions(store, layer.sessions.revocations, lambda: layer.now)
+        token = await sessions.begin(ANNA, "finance")
+        layer.now += NOTED + timedelta(seconds=1)
+        store.meanwhile.append(lambda: sessions.find(token, layer.catalogue.current))
+        await sessions.end(token)
+        return await sessions.find(token, layer.catalogue.current) is None
+
+    assert layer.run(act)
+
+
 def test_another_role_is_another_session_with_other_rights(layer: Layer) -> None:
     async def act(client: httpx.AsyncClient) -> tuple[str, str, int]:
         await layer.sign_in(client)
@@ -214,12 +247,13 @@ def test_a_form_that_another_site_sends_is_not_taken(layer: Layer, path: str) ->
             ({"form_token": "guessed"}, nothing),
             ({"form_token": token}, {"Origin": "https://elsewhere.example"}),
             ({"form_token": token}, {"Origin": "null"}),
+            ({"form_token": token}, {"Origin": "http://["}),
             ({"form_token": token}, {"Sec-Fetch-Site": "cross-site"}),
             ({"form_token": token}, {"Sec-Fetch-Site": "same-site"}),
         )
         return [(await client.post(path, data=form, headers=headers)).status_code for form, headers in tries]
 
-    assert layer.run(act) == [403] * 6
+    assert layer.run(act) == [403] * 7
 
 
 @given(
@@ -233,6 +267,8 @@ def test_a_form_that_another_site_sends_is_not_taken(layer: Layer, path: str) ->
                 "https://evil.example/console",
                 "/console/../x",
                 "javascript:alert(1)",
+                "//[",
+                " /console",
             ]
         ),
     )
@@ -273,12 +309,30 @@ def test_pages_let_nothing_of_elsewhere_in_and_are_shown_in_no_frame(layer: Laye
 def test_without_the_process_layer_every_page_opens_and_says_what_is_missing(layer: Layer) -> None:
     async def act(client: httpx.AsyncClient) -> list[httpx.Response]:
         await layer.sign_in(client)
-        paths = ("", "/cases", "/find?q=Nordwind", "/records/ord_" + "0" * 32)
+        paths = ("", "/cases", "/find?q=Nordwind", "/records/ord_" + "0" * 32, "/records/of:erp")
         return [await client.get(f"/console{path}") for path in paths]
 
     for page in layer.run(act):
         assert 'role="alert"' in page.text
         assert "cannot be reached" in page.text
+
+
+def take_away(folder: Path) -> None:
+    """Let the store of the sessions be none."""
+    for file in folder.glob("sessions.sqlite*"):
+        file.unlink()
+    (folder / "sessions.sqlite").mkdir()
+
+
+def test_while_the_sessions_cannot_be_read_a_page_says_so(layer: Layer, tmp_path: Path) -> None:
+    async def act(client: httpx.AsyncClient) -> list[httpx.Response]:
+        await layer.sign_in(client)
+        take_away(tmp_path)
+        return [await client.get("/console"), await client.post("/console/sign-in", data={"code": "x"})]
+
+    for answer in layer.run(act):
+        assert answer.status_code == 503
+        assert "cannot be read" in answer.text
 
 
 def test_a_part_of_a_page_that_cannot_be_shown_is_a_part_too(layer: Layer) -> None:
@@ -313,3 +367,25 @@ def test_revoking_the_client_of_a_role_ends_its_sessions(layer: Layer) -> None:
         return await layer.sessions.find(token, layer.catalogue.current) is None
 
     assert layer.run(act)
+
+
+@pytest.mark.parametrize("verified", [False, "true", None])
+def test_an_address_that_the_issuer_has_not_verified_names_nobody(layer: Layer, verified: object) -> None:
+    async def no_keys() -> list[dict[str, object]]:
+        return []
+
+    keys = SigningKeys(no_keys, utc_now)
+    openid = OpenIdIssuer("https://login.example", "tiergate-console", NO_SECRET, "openid", keys, utc_now)
+    issuer = PeopleIssuer(openid, "email", "name", "groups")
+    claims = {"email": "anna@example.com", "groups": ["tiergate-finance"]}
+
+    assert issuer.grant(claims | {"email_verified": True}, layer.catalogue.current).roles == ("finance",)
+    assert issuer.grant(claims, layer.catalogue.current).roles == ("finance",)
+    with pytest.raises(SignInRefused, match="email_verified"):
+        issuer.grant(claims | {"email_verified": verified}, layer.catalogue.current)
+
+
+def test_with_tls_no_other_host_can_set_the_cookie_of_a_sign_in_with_the_issuer(layer: Layer) -> None:
+    behind_tls = Console(layer.sessions, "https://tiergate.example")
+
+    assert behind_tls.flow_cookie.startswith("__Host-")
