@@ -46,6 +46,14 @@ _templates = jinja2.Environment(
 )
 
 
+def sentence(text: str) -> str:
+    """Return a text with a capital at its beginning; the others stay, which German has within."""
+    return text[:1].upper() + text[1:]
+
+
+_templates.filters["sentence"] = sentence
+
+
 class Place(msgspec.Struct, frozen=True):
     """A page of the menu: what it is called, where it is, the key that opens it, and the operation that it shows."""
 

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 import experience_apis.console
-from canonical.cases import Action
+from canonical.cases import Action, CaseKind, CaseState, Team
 from canonical.deals import DealLine, priced_line
 from canonical.money import Money
 from canonical.orders import PostingEntry, PostingState
@@ -22,7 +22,19 @@ from experience_apis.console.pages import PLACES
 
 HERE = Path(experience_apis.console.__file__).parent
 SAID = re.compile(r'_\(\s*"((?:[^"\\]|\\.)*)"')
-SHOWN = (OrderState, ContractState, AmendmentState, DunningState, DisputeState, PostingState, PostingEntry, Action)
+SHOWN = (
+    OrderState,
+    ContractState,
+    AmendmentState,
+    DunningState,
+    DisputeState,
+    PostingState,
+    PostingEntry,
+    Action,
+    CaseKind,
+    CaseState,
+    Team,
+)
 
 
 def test_every_text_of_the_pages_is_there_in_german() -> None:
