@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -122,9 +123,12 @@ def test_a_wrong_guess_takes_as_long_for_every_name(tmp_path: Path) -> None:
     for _ in range(2):
         secrets.make("two")
 
-    spent = {name: min(cpu_of(secrets.prove(name, "wrong")) for _ in range(3)) for name in ("nobody", "one", "two")}
-
-    assert max(spent.values()) < 1.5 * min(spent.values()), spent
+    spent = dict.fromkeys(("nobody", "one", "two"), math.inf)
+    for _ in range(20):  # what else the machine does only ever adds to it
+        spent = {name: min(least, cpu_of(secrets.prove(name, "wrong"))) for name, least in spent.items()}
+        if max(spent.values()) < 1.5 * min(spent.values()):
+            return
+    raise AssertionError(spent)
 
 
 def test_many_wrong_guesses_slow_down_and_lock_nobody_out(tmp_path: Path) -> None:
