@@ -195,6 +195,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             PAYMENT_REVERSED: partial(accounting.is_expected, "reversal"),
             PAYMENT_REINSTATED: partial(accounting.is_expected, "reversal"),
         },
+        measures=[context.postings.finalized_to_posted.collect],
         due=[Due(accounting.agenda, accounting.begin, accounting.in_hand, can_wait=True, gather=accounting.gather)],
         cases=CaseOwner(
             frozenset({*NOT_POSTED.values(), CANCELLED, DUE_AGAIN}),

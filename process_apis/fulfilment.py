@@ -179,6 +179,7 @@ def capability(context: WorkflowContext, engine: Engine) -> Capability:
             LINE_PROVISIONED: fulfilment.line_reported,
         },
         is_made={DEAL_CLOSED: fulfilment.is_made},
+        measures=[context.orders.close_to_active.collect],
         due=[Due(fulfilment.agenda, fulfilment.begin, fulfilment.in_hand)],
         periodic_jobs=[fulfilment.show_what_the_crm_lacks],
         cases=CaseOwner(KINDS, Signed(cases.decide), cases.asked_by, OUTLIVE, allowed=cases.allowed),

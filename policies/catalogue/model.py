@@ -41,11 +41,16 @@ class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ServiceTier(Fact, frozen=True):
     """How fast a caller is answered, and the seconds after which no call of it goes on (`timeout`), in whatever layer.
     When a replica has `sheds_at` calls running, it turns new ones of this tier away.
+
+    What is promised, and measured: `promised_share` of the calls are answered within `answered_within` seconds, and
+    not with a server error. Without the seconds only errors count against it.
     """
 
     objective: Name
     timeout: Seconds
     sheds_at: Count
+    answered_within: Seconds | None = None
+    promised_share: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.99
 
 
 class Operation(Fact, frozen=True):

@@ -55,6 +55,10 @@ def measured(gate: Gate, courses: Callable[[], Iterable[Course]]) -> Iterator[Me
     yield from _of_jobs(courses())
     calls = {("open" if is_open else "clients",): float(count) for is_open, count in gate.load.running.items()}
     yield gauge("requests_running", "Requests that run now, of clients and open to all.", ("of",), calls)
+    tiers = gate.live_catalogue.current.service_tiers.items()
+    promised = {(gate.layer, name): tier.promised_share for name, tier in tiers}
+    says = "The share of requests that is promised to be answered in time."
+    yield gauge("objective_promised_ratio", says, ("layer", "tier"), promised)
     refused = bool(gate.live_catalogue.refused)
     yield gauge("catalogue_refused", "Whether a changed catalogue was refused.", (), {(): refused})
     alone = bool(gate.throttle.away)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from http import HTTPStatus
+from math import inf
 from time import perf_counter
 
 from prometheus_client import (
@@ -64,6 +66,12 @@ class Metrics:
             ("layer", "operation", "client", "problem"),
             registry=self.registry,
         )
+        self._missed = Counter(
+            "tiergate_objective_missed",
+            "Requests that were answered later than their service tier promises, or with a server error.",
+            ("layer", "operation", "tier"),
+            registry=self.registry,
+        )
         self._answered: dict[tuple[str, str, int], Counter] = {}
         """What counts each kind of answer: to look it up by its labels each time takes five times as long."""
 
@@ -83,6 +91,10 @@ class Metrics:
     def durations_of(self, operation_id: str, service_tier: str) -> Histogram:
         """Return what takes the durations of an operation's requests, in seconds."""
         return self._durations.labels(self.layer, operation_id, service_tier)
+
+    def missed_of(self, operation_id: str, service_tier: str) -> Counter:
+        """Return what counts the requests of an operation that miss what is promised for its service tier."""
+        return self._missed.labels(self.layer, operation_id, service_tier)
 
     def find(self, find: Find) -> None:
         """Let `find` be asked whenever somebody asks for the measures. It must not wait for anything."""
@@ -116,13 +128,18 @@ class Measured(Policy):
         self._operation_id = rules.operation_id
         self._count = metrics.count
         self._durations = metrics.durations_of(rules.operation_id, rules.operation.tier)
+        self._missed = metrics.missed_of(rules.operation_id, rules.operation.tier)
+        self._promised = rules.service_tier.answered_within or inf
 
     def enter(self, call: Call) -> None:
         call.began = perf_counter()
 
     def answered(self, call: Call) -> None:
         self._count(self._operation_id, call.client_name, call.status)
-        self._durations.observe(perf_counter() - call.began)
+        took = perf_counter() - call.began
+        self._durations.observe(took)
+        if took > self._promised or call.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._missed.inc()
 
 
 def gauge(name: str, says: str, labels: tuple[str, ...], values: Values) -> Metric:

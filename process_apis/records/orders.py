@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from canonical.amendments import ContractFilter
 from canonical.billing import Contract
 from canonical.deals import PricedLine
+from canonical.events import DEAL_CLOSED
 from canonical.ids import Clock, derived
 from canonical.money import Money
 from canonical.orders import LineState, Order, OrderLine, OrderSummary, Page, Plan, StateChange
@@ -35,6 +36,7 @@ from process_apis.records.database import (
     writing,
 )
 from process_apis.records.database import contract_products as has_had
+from process_apis.records.flow_times import flow_times, seconds_since
 from process_apis.records.one_row import NOT_FAILED, OneRow
 from process_apis.records.published import publish
 
@@ -156,14 +158,25 @@ class Orders:
     def __init__(self, engine: sa.Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
+        self.close_to_active = flow_times(
+            "order_close_to_active_seconds", "From a deal that is closed to an order that is active as a whole."
+        )
 
     # ---- writing
 
     @contextmanager
     def at(self, order_id: str) -> Generator[OneOrder]:
         """Return one order to change, in a transaction that ends with the block."""
+        now, took = self._clock().isoformat(), None
         with writing(self._engine) as connection:
-            yield OneOrder(connection, order_id, self._clock().isoformat())
+            one = OneOrder(connection, order_id, now)
+            former = one.row.state
+            yield one
+            if one.row.state == "active" != former:
+                source, closed = f"crm/{one.row.crm}", one.row.deal_id
+                took = seconds_since(connection, DEAL_CLOSED, source, closed, now, one.row.received_at)
+        if took is not None:
+            self.close_to_active.observe(took)
 
     def hand_over(self, customer_id: str, partner: str) -> None:
         """Let the partner that looks after a customer now see its orders."""

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from canonical.billing import Posting
+from canonical.events import INVOICE_FINALIZED
 from canonical.ids import Clock
 from canonical.money import Money
 from canonical.orders import Page, PostingEntry, PostingKind, PostingStatus, QueuePlace
@@ -28,6 +29,7 @@ from canonical.process_events import (
 from policies.identity.authentication import Principal
 from process_apis.records import paging, visibility, waiting
 from process_apis.records.database import NOT_BLOCKED, corrections, insert_once, postings, writing
+from process_apis.records.flow_times import flow_times, seconds_since
 from process_apis.records.published import publish
 
 KIND: sa.BindParameter[str] = sa.bindparam("of_kind")
@@ -100,6 +102,9 @@ class Postings:
     def __init__(self, engine: sa.Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
+        self.finalized_to_posted = flow_times(
+            "invoice_finalized_to_posted_seconds", "From an invoice that billing finalizes to its posting in the ERP."
+        )
 
     def expect(
         self,
@@ -185,11 +190,18 @@ class Postings:
         An invoice that billing has cancelled after it was read waits again, so that it is taken back: `row` is the
         posting as it was read, `shown` the state in which billing showed the invoice.
         """
+        took = None
         with writing(self._engine) as connection:
             ended = connection.execute(END, self._end(row, shown, "posted") | _booked(posting, amount)).one()
             if ended.state == "posted":
-                publish(connection, _event_of(ended, shown), ended, ended.updated_at)
+                event_type = _event_of(ended, shown)
+                publish(connection, event_type, ended, ended.updated_at)
                 connection.execute(WAKE_CORRECTION, {"of": ended.id, "now": ended.updated_at})
+                if event_type == INVOICE_POSTED:
+                    source = f"billing/{ended.billing}"
+                    took = seconds_since(connection, INVOICE_FINALIZED, source, ended.id, ended.updated_at)
+        if took is not None:
+            self.finalized_to_posted.observe(took)
         self._let_follow(ended.invoice_id)
 
     def _let_follow(self, invoice_id: str) -> None:

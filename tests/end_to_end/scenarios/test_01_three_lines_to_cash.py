@@ -93,6 +93,10 @@ def test_the_metrics_of_the_three_layers_say_what_was_done(environment: Environm
     assert value("process", "orders", state="active") >= 1
     assert value("process", "postings", kind="invoice", state="posted") >= 1
     assert value("process", "postings", kind="payment", state="posted") >= 1
+    assert value("process", "order_close_to_active_seconds_count") >= 1
+    assert 0 < value("process", "order_close_to_active_seconds_sum") < 60 * value("process", "orders", state="active")
+    assert value("process", "invoice_finalized_to_posted_seconds_count") >= 1
+    assert value("experience", "objective_promised_ratio", tier="real_time") == 0.99
     assert value("process", "requests_total", operation="take_event", status="200") >= 1
     assert value("process", "engine_heartbeat_age_seconds") < 10
     assert value("process", "audit_records_total") >= 1

@@ -107,6 +107,26 @@ def test_each_answer_is_counted_once_with_its_operation_client_and_status(door: 
     assert values(door, f"{SECONDS}_count")[("read",)] == 4
 
 
+def test_an_answer_that_is_late_or_a_server_error_misses_what_its_service_tier_promises(door: Door) -> None:
+    def missed(operation: str) -> float:
+        return values(door, "tiergate_objective_missed_total")[(operation,)]
+
+    door.client.get("/shop/v1/read", headers=door.headers())
+    door.client.get("/shop/v1/read")  # 401 is the caller's own
+    assert missed("read") == 0
+    door.client.get("/shop/v1/fail/away", headers=door.headers())
+    assert missed("fail") == 1
+
+    changed = door.catalogue.read_text().replace("sheds_at = 100", "answered_within = 0.000001\nsheds_at = 100")
+    door.catalogue.write_text(changed)
+    door.live_catalogue.look()
+    door.client.get("/shop/v1/read", headers=door.headers())
+
+    assert missed("read") == 1
+    (promised,) = (f for f in families(exposition(door)) if f.name == "tiergate_objective_promised_ratio")
+    assert [(each.labels["tier"], each.value) for each in promised.samples] == [("t", 0.99)]
+
+
 async def missing(_: Principal, __: str) -> LayerResponse:
     return LayerResponse(404, b'{"type": "/problems/not-found"}', "application/problem+json", None)
 
