@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: chromium help setup demo run test test-fast test-extended test-long cov check lint types format docs openapi lock bench fuzz clean
+.PHONY: chromium prometheus help setup demo run test test-fast test-extended test-long cov check lint types format docs openapi lock bench fuzz clean
 
 BIN := .venv/bin
 NODE := openapi/rules/node_modules/.ready
@@ -46,31 +46,34 @@ demo: .venv/run ## Start everything, close a deal in the CRM and follow it to ca
 run: .venv/run ## Run the three layers with your settings (.tiergate/tiergate.toml, or TIERGATE_CONFIG)
 	@$(BIN)/tiergate up
 
-test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium ## Run the tests, with real servers on loopback (T=word: those that match)
+test: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium prometheus ## Run the tests, with real servers on loopback (T=word: those that match)
 	@$(BIN)/tiergate sandbox --prepare --instances 2
 	@$(BIN)/pytest $(if $(T),-k "$(T)")
 
-test-fast: .venv/ready $(NODE) ## Run the unit and integration tests, which need no ERP (T=word: those that match)
+test-fast: .venv/ready $(NODE) prometheus ## Run the unit and integration tests, which need no ERP (T=word: those that match)
 	@$(BIN)/pytest $(FAST) $(if $(T),-k "$(T)")
 
-test-extended: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium ## Run the siblings of these tests, and all that PostgreSQL has to do as well; the CI runs them too (T=word: those that match)
+test-extended: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium prometheus ## Run the siblings of these tests, and all that PostgreSQL has to do as well; the CI runs them too (T=word: those that match)
 	@$(BIN)/tiergate sandbox --prepare --instances 2
 	@$(BIN)/pytest -m extended $(if $(T),-k "$(T)")
 
-test-long: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium ## Run the tests that take minutes each (T=word: those that match)
+test-long: .venv/ready tests/end_to_end/peers/node_modules/.ready $(NODE) chromium prometheus ## Run the tests that take minutes each (T=word: those that match)
 	@$(BIN)/tiergate sandbox --prepare --instances 2
 	@$(BIN)/pytest -m long $(if $(T),-k "$(T)")
 
 chromium: # the browser in which the console is tested
 	@command -v chromium google-chrome >/dev/null || { echo "Installing Chromium …"; apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium >/dev/null; } || { echo "the console is tested in a Chromium: install one (on Debian: apt-get install chromium)" >&2; exit 1; }
 
-cov: .venv/ready $(NODE) ## Run them and print the coverage by branch, with the lines that they do not reach
+prometheus: # the alerts and dashboards are tested in one; that of Debian starts a service, which nobody here asked for
+	@command -v prometheus promtool >/dev/null || { echo "Installing Prometheus …"; apt-get update -qq && apt-get install -qq --yes --no-install-recommends prometheus >/dev/null && { systemctl disable --quiet --now prometheus 2>/dev/null || true; }; } || { echo "the alerts and dashboards are tested in a Prometheus: install one (on Debian: apt-get install prometheus)" >&2; exit 1; }
+
+cov: .venv/ready $(NODE) prometheus ## Run them and print the coverage by branch, with the lines that they do not reach
 	@$(BIN)/pytest $(FAST) --cov --cov-report term-missing
 
 %/node_modules/.ready: %/package-lock.json .venv/ready
 	@cd $* && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.ready
 
-check: .venv/ready $(NODE) ## Check format, lint, strict types, import contracts, dead code, dependencies, contracts, deployment files: all, whatever fails
+check: .venv/ready $(NODE) prometheus ## Check format, lint, strict types, import contracts, dead code, dependencies, contracts, deployment files: all, whatever fails
 	@failed=0; run() { "$$@" || failed=1; }; \
 	run $(BIN)/ruff format --check .; \
 	run $(BIN)/ruff check .; \

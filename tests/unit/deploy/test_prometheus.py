@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ TIERS = {"real_time", "near_real_time", "deferred"}
 
 def rules() -> list[Document]:
     (found,) = documents(FOLDER / "alerts.yaml")
-    return [rule for group in found["groups"] for rule in group["rules"]]
+    return [rule for group in found["groups"] for rule in group["rules"] if "alert" in rule]
 
 
 def test_there_is_a_runbook_for_each_alert_and_for_no_other() -> None:
@@ -39,6 +41,21 @@ def test_an_alert_says_since_when_how_urgent_and_what(rule: Document) -> None:
     grouped = re.findall(r"by \(([^)]*)\)", rule["expr"])
     assert all(named <= {each.strip() for each in group.split(",")} for group in grouped)
     assert set(re.findall(r'tier="(\w+)"', rule["expr"])) <= TIERS
+
+
+def test_each_alert_fires_beyond_its_bound_and_is_quiet_within_it() -> None:
+    (tests,) = documents(FOLDER / "alerts-tests.yaml")
+    expected = Counter(
+        (each["alertname"], bool(each["exp_alerts"])) for test in tests["tests"] for each in test["alert_rule_test"]
+    )
+    assert expected == Counter((each["alert"], fires) for each in rules() for fires in (True, False))
+
+    for command in ("check", "test"):
+        file = "alerts.yaml" if command == "check" else "alerts-tests.yaml"
+        done = subprocess.run(
+            ["promtool", command, "rules", file], cwd=FOLDER, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_prometheus_asks_every_layer_with_the_token_and_has_time_for_the_answer() -> None:
