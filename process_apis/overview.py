@@ -44,12 +44,17 @@ Query = Annotated[
 def get_flow(context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal]) -> Flow:
     """Return how many orders, changes, postings, debts and disputes are in each state, the oldest of each and what they
     are worth, the open cases of each team, and the platforms that something waits for."""
+    return flow_of(context.database, context.clock(), principal)
+
+
+def flow_of(database: sa.Engine, now: datetime, principal: Principal) -> Flow:
+    """Return what `get_flow` answers a caller at `now` (UTC)."""
     may = principal.scopes
     left_out = tuple(scope for scope in ("postings:read", "cases:read", "disputes:read") if scope not in may)
-    with context.database.connect() as connection:
+    with database.connect() as connection:
         read = partial(overview.counted, connection, principal)
         return Flow(
-            as_of=context.clock(),
+            as_of=now,
             orders=read(orders, ORDERS_END, orders.c.amount),
             amendments=read(amendments, AMENDMENTS_END),
             postings=() if "postings:read" in left_out else read(postings, ("posted",), postings.c.amount),

@@ -323,7 +323,8 @@ def _layers(settings: Settings, catalogue: Catalogue | None) -> Iterator[Check]:
         yield Check(f"what replicas share: {error}", "missing", "see that the database runs", _see("shared"))
         tokens = dict.fromkeys(layers, "")
     found = {
-        layer: _readiness(f"http://{server.host}:{getattr(server, f'{layer}_port')}", tokens[layer]) for layer in layers
+        layer: readiness_at(f"http://{server.host}:{getattr(server, f'{layer}_port')}", tokens[layer])
+        for layer in layers
     }
     for layer, entries in found.items():
         place = f"{layer} layer at http://{server.host}:{getattr(server, f'{layer}_port')}"
@@ -353,7 +354,7 @@ def _word(layer: str, name: str) -> Word:
     return words.get(name.rsplit(maxsplit=1)[-1], "platform" if layer == "system" else "readiness")
 
 
-def _readiness(url: str, token: str) -> dict[str, str] | str | None:
+def readiness_at(url: str, token: str) -> dict[str, str] | str | None:
     """Return what a layer says of itself, None where nothing answers, and a sentence where it is no layer."""
     try:
         headers = {"authorization": f"Bearer {token}"} if token else {}

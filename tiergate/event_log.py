@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
 
-from canonical.event_log import ReplayPlan, ReplayRequest
+from canonical.event_log import LoggedEvent, ReplayPlan, ReplayRequest
 from canonical.ids import Clock
 from canonical.lineage import Lineage
 from policies.identity.authentication import Principal
@@ -26,6 +26,11 @@ OPERATION = "replay_events"
 SCOPES = frozenset({"orders:read", "postings:read", "cases:read", "events:read", "events:replay"})
 OPERATOR = Principal("tiergate", "tiergate", SCOPES, frozenset({"*"}), "", 0.0, 0.0)
 """The one who runs the layers, and may read all that they have."""
+
+
+LOOK_BACK = 100
+"""Events that are looked at again while others come in."""
+PAGE = 100
 
 
 class Records:
@@ -58,6 +63,39 @@ def records(settings: Settings) -> Generator[Records]:
             yield Records(settings, event_log, shared.clock)
         finally:
             shared.close()
+
+
+def followed(event_log: EventLog, wanted: ReplayRequest, last: int, rest: Callable[[], None]) -> Iterator[LoggedEvent]:
+    """Yield the `last` events of those that are wanted, oldest first, and then each as it comes in. It rests between
+    two looks, and has no end.
+
+    A number may come in after a higher one, whose transaction ended first: each look goes back over some of them.
+    """
+    before = event_log.page(OPERATOR, wanted, None, max(1, last)).items
+    yield from reversed(before[:last])
+    reached = _newest(event_log)
+    shown = {each.number for each in _since(event_log, wanted, reached)}
+    while True:
+        rest()
+        newest = _newest(event_log)
+        found = _since(event_log, wanted, reached)
+        yield from (each for each in found if each.number not in shown)
+        reached, shown = newest, {each.number for each in found}
+
+
+def _newest(event_log: EventLog) -> int:
+    return next((each.number for each in event_log.page(OPERATOR, ReplayRequest(), None, 1).items), 0)
+
+
+def _since(event_log: EventLog, wanted: ReplayRequest, reached: int) -> list[LoggedEvent]:
+    """Return the wanted events from shortly before number `reached` on, oldest first."""
+    looked = msgspec.structs.replace(wanted, from_number=max(1, reached - LOOK_BACK))
+    page = event_log.page(OPERATOR, looked, None, PAGE)
+    found = list(page.items)
+    while page.next_cursor is not None:
+        page = event_log.page(OPERATOR, looked, page.next_cursor, PAGE)
+        found += page.items
+    return found[::-1]
 
 
 def lineage_of(settings: Settings, wanted: str, as_of: datetime | None) -> Lineage | None:

@@ -25,6 +25,7 @@ from tiergate.cli.person import person
 from tiergate.cli.policy import policy
 from tiergate.cli.serve import serve, up
 from tiergate.cli.setup import setup
+from tiergate.cli.status import status, tail
 from tiergate.cli.tokens import clients, revoke, token
 
 
@@ -52,6 +53,8 @@ for each in (
     demo,
     sell,
     doctor,
+    status,
+    tail,
     setup,
     mapping,
     token,

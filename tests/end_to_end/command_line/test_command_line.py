@@ -44,6 +44,8 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
         "demo",
         "sell",
         "doctor",
+        "status",
+        "tail",
         "mapping",
         "setup",
         "openapi",
