@@ -29,7 +29,7 @@ OPERATOR = Principal("tiergate", "tiergate", SCOPES, frozenset({"*"}), "", 0.0, 
 
 
 LOOK_BACK = 100
-"""Events that are looked at again while others come in."""
+"""Events that are read again while others come in."""
 PAGE = 100
 
 

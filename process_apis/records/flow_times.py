@@ -38,7 +38,7 @@ _HAPPENED = msgspec.json.Decoder(_Happened)
 
 
 def flow_times(name: str, says: str) -> Histogram:
-    """Return what takes durations in seconds, `tiergate_` before its name. Whoever is asked for measures shows it."""
+    """Return what takes durations in seconds, `tiergate_` before its name. What is asked for measures shows it."""
     return Histogram(f"tiergate_{name}", says, buckets=BUCKETS, registry=None)
 
 
