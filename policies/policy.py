@@ -82,7 +82,7 @@ class Call(msgspec.Struct):
     whom an open operation has identified itself, `unrecordable` whether it was refused because the audit log cannot be
     written. `status` is 0 until the call is answered, `entered` how many policies it has passed. `items` are the
     records of a write of many, each of which is audited. `began` is in seconds of a clock that never goes back,
-    `is_refused` whether its refusal was taken note of.
+    `is_refused` whether its refusal was taken note of, `span` its part of a trace, None while nothing is traced.
     """
 
     rules: Rules
@@ -108,6 +108,8 @@ class Call(msgspec.Struct):
     deadline: Token[Any] | None = None
     items: list[AuditedItem] = []
     noting: Token[list[AuditedItem]] | None = None
+    span: Any = None
+    span_token: Token[Any] | None = None
 
 
 class Policy:

@@ -40,7 +40,7 @@ class Activation(DBOSConfiguredInstance):
         order = context.orders.as_it_stands(order_id)
         if order.state not in ("provisioning", "partially_active"):
             return "stopped"
-        with correlated(order.correlation_id):
+        with correlated(order.correlation_id, "order: activation"):
             return run_step(context, order, self._activate)
 
     def _activate(self, order: Order) -> Outcome:

@@ -111,7 +111,7 @@ class Invoicing(DBOSConfiguredInstance):
         legal_entity, closed = left[0].invoice.legal_entity, left[0].closed
         batch = tuple(InvoiceToPost(one.invoice, one.row.correlation_id) for one in left)
         try:
-            with correlated(left[0].row.correlation_id):
+            with correlated(left[0].row.correlation_id, "posting: invoices"):
                 found = self._context.platforms.put_erp_invoices(batch, legal_entity, closed)
         except (*TRANSIENT, Rejected, NotFound) as fault:
             results |= {one.row.id: fault for one in left}

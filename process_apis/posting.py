@@ -96,7 +96,7 @@ def to_do(context: WorkflowContext, kind: PostingEntry, key: str) -> sa.Row[Any]
 
 def goes_on(context: WorkflowContext, row: sa.Row[Any], act: Callable[[], None]) -> bool:
     """Do a part of the work of a posting, and return whether the rest can be done. It waits, or is a case, if not."""
-    with correlated(row.correlation_id):
+    with correlated(row.correlation_id, f"posting: {row.kind}"):
         try:
             act()
         except WindowShut as shut:
@@ -112,7 +112,7 @@ def goes_on(context: WorkflowContext, row: sa.Row[Any], act: Callable[[], None])
 
 def done(context: WorkflowContext, row: sa.Row[Any]) -> None:
     """Close the case of a posting that is done, and let go on what waited for the same platform."""
-    with correlated(row.correlation_id):
+    with correlated(row.correlation_id, f"posting: {row.kind}"):
         _close_case(context, row)
         if row.blocked_by:
             outages.is_over(context, row.blocked_by)

@@ -247,7 +247,7 @@ class QuoteToCash(DBOSConfiguredInstance):
     @resumable
     def finish_compensation(self, order_id: str) -> Outcome:
         context = self._context
-        with correlated(context.orders.get(order_id).correlation_id):
+        with correlated(context.orders.get(order_id).correlation_id, "order: compensation"):
             reason = context.orders.row(order_id).blocked_reason  # why it was given up
             context.orders.advance(order_id, "cancelled", next_attempt_at=None, blocked_reason=reason)
             write_status_to_crm(context, order_id)

@@ -27,5 +27,5 @@ class ProcessIntake:
         self._token = token
 
     async def offer(self, event: Event, correlation_id: str) -> None:
-        with correlated(correlation_id or correlation.current()):
+        with correlated(correlation_id or correlation.current(), "offer an event"):
             await self._client.call("POST", "/process/v1/events", self._token(), dict[str, bool], event)

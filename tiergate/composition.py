@@ -122,6 +122,21 @@ def gate(layer: Layer, settings: Settings, live_catalogue: LiveCatalogue, shared
     )
 
 
+def trace(layer: Layer, settings: Settings) -> None:
+    """Turn tracing on where the settings name a collector. It comes before the layer's app is made."""
+    said = settings.tracing
+    if not said.endpoint:
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    from policies.observe.tracing import Tracer, turn_on
+
+    secret = read_secret("tracing", said.authorization).reveal()
+    exporter = OTLPSpanExporter(said.endpoint, headers={"authorization": secret} if secret else {})
+    turn_on(Tracer(layer, said.share, BatchSpanProcessor(exporter)))
+
+
 def metrics_token(settings: Settings) -> Secret:
     """Return the token that shows the metrics, `NO_SECRET` when nobody is shown them. Raises `SettingsError` for one
     that can be guessed."""

@@ -183,6 +183,15 @@ class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: str = "groups"
 
 
+class Tracing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where traces are sent: the `endpoint` of a collector of OpenTelemetry for OTLP over HTTP (`…/v1/traces`); empty
+    for nowhere. `share` of the traces are (0 to 1), and `authorization` is that header of what is sent."""
+
+    endpoint: OptionalHttpUrl = ""
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    authorization: SecretSetting = NOWHERE
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. `folder` holds all state, and can be deleted."""
 
@@ -192,6 +201,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system: System = System()
     process: Process = Process()
     console: Console = Console()
+    tracing: Tracing = Tracing()
     platforms: dict[str, dict[str, Any]] = {}
     """The settings that each connector checks itself (`tiergate.platforms`)."""
 
@@ -246,7 +256,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.process.database_url or f"sqlite:///{(self.state / 'process.sqlite').resolve()}"
 
 
-SECTIONS = {"server": Server, "governance": Governance, "system": System, "process": Process, "console": Console}
+SECTIONS = {
+    "server": Server,
+    "governance": Governance,
+    "system": System,
+    "process": Process,
+    "console": Console,
+    "tracing": Tracing,
+}
 TOP = ("folder", *SECTIONS, "platforms")
 DATABASE = ("database_password", "database_url", ("postgresql",))
 PASSWORDS = {
@@ -254,6 +271,7 @@ PASSWORDS = {
     "process": (DATABASE,),
     "server": (("metrics_token", "", ()),),
     "console": (("client_secret", "", ()),),
+    "tracing": (("authorization", "", ()),),
 }
 """The passwords of a section, each with the URL of the server that takes it, and how that begins; no URL for one that
 we take ourselves."""

@@ -53,6 +53,7 @@ from policies.http.client import EXCHANGE_MARK
 from policies.identity.authentication import Verifier, unauthenticated
 from policies.identity.key_ring import KeyRing
 from policies.identity.revocation import Revocations
+from policies.observe import tracing
 from policies.observe.metrics import Metrics
 from policies.policy import Call, Headers, Principal, Rules
 from policies.problems import HANDLERS, NEVER_STORED, Handler, Problem, ProblemError, as_answer, name_in
@@ -169,7 +170,7 @@ class Gate:
         """Return the correlation id that a request brings, or a new one."""
         offered = headers.get(correlation.MARK)
         known = offered is not None and offered.decode("latin-1")
-        return known if known and correlation.accepted(known) else self.new_id("cor")
+        return known if known and correlation.accepted(known) else tracing.offered(headers) or self.new_id("cor")
 
     async def shows_details(self, authorization: str) -> bool:
         """Return whether a caller sees what this layer depends on: the platform team, and of the inner layers their own

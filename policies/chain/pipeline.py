@@ -43,6 +43,7 @@ from policies.identity.roles import ROLES
 from policies.identity.segregation import SEGREGATION
 from policies.identity.trusted_issuers import ISSUERS
 from policies.observe.metrics import Measured, Metrics
+from policies.observe.tracing import Traced
 from policies.outbound.ownership import OWNERSHIP
 from policies.policy import Call, Policy, Rules
 from policies.traffic.idempotency import IdempotencyKeys
@@ -67,6 +68,7 @@ Make = Callable[[Rules, Services], Policy]
 PIPELINE: tuple[tuple[type[Policy], Make], ...] = (
     (Measured, lambda rules, services: Measured(rules, services.metrics)),
     (Correlation, lambda _rules, _services: Correlation()),
+    (Traced, lambda rules, _services: Traced(rules)),
     (AuditedWrites, lambda rules, services: AuditedWrites(rules, services.trail, services.clock)),
     (TimeLimit, lambda rules, _services: TimeLimit(rules)),
     (Versions, lambda rules, _services: Versions(rules)),

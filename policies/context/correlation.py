@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
 
 from policies.policy import Call, Policy
@@ -31,12 +31,27 @@ def leave(token: Token[str]) -> None:
     _current.reset(token)
 
 
+Around = Callable[[str], AbstractContextManager[object]]
+"""Stands around work, by what it is."""
+_around: Around | None = None
+
+
+def observe(around: Around | None) -> None:
+    """Let `around` stand around all work that is `correlated` from now on; nothing if None."""
+    global _around  # noqa: PLW0603 - a process is observed or not
+    _around = around
+
+
 @contextmanager
-def correlated(correlation_id: str) -> Generator[None]:
-    """Let everything inside belong to `correlation_id`."""
+def correlated(correlation_id: str, doing: str = "work") -> Generator[None]:
+    """Let everything inside belong to `correlation_id`. `doing` is what it is, in a word or two and without ids."""
     token = enter(correlation_id)
     try:
-        yield
+        if _around is None:
+            yield
+        else:
+            with _around(doing):
+                yield
     finally:
         leave(token)
 

@@ -17,6 +17,7 @@ from policies.http.client import HttpResponse, TransportFailure
 from policies.http.http1 import AsyncHttpClient, HttpClient
 from policies.identity.authentication import Principal
 from policies.identity.issuer import Issuer
+from policies.observe import tracing
 from policies.problems import FAULT_BY_NAME, FieldError, name_in
 
 T = TypeVar("T")
@@ -100,6 +101,8 @@ class AsyncLayerClient:
         headers = f"authorization: Bearer {token}\r\n{deadline.HEADER}: {int(left * 1000)}\r\n"
         if current:
             headers += f"{correlation.HEADER}: {current}\r\n"
+        if present := tracing.outgoing():
+            headers += f"{tracing.HEADER}: {present}\r\n"
         try:
             return _answer(await self._http.get(path, headers, left), self._layer)
         except TransportFailure as error:
@@ -202,4 +205,6 @@ def _headers(token: str, left: float) -> dict[str, str]:
     }
     if current := correlation.current():
         headers[correlation.HEADER] = current
+    if present := tracing.outgoing():
+        headers[tracing.HEADER] = present
     return headers

@@ -27,6 +27,7 @@ from policies.catalogue.model import DEFAULT, Breaker, Catalogue, Platform, Plat
 from policies.context import deadline
 from policies.http.client import HttpResponse, TransportFailure
 from policies.http.platform_http import PlatformHttp
+from policies.observe import tracing
 from policies.outbound import ownership
 from policies.outbound.ownership import Carried, Fields, carried
 from policies.outbound.platform_metrics import PlatformMetrics, Result
@@ -251,9 +252,13 @@ class PlatformClient:
     async def _exchange(self, wanted: _Request, seconds: float) -> HttpResponse:
         began = monotonic()
         try:
-            response = await self._http.request(
-                wanted.method, wanted.path, content=wanted.content, headers=wanted.headers, seconds=seconds
-            )
+            with tracing.span(f"{self._instance} {wanted.operation}".strip(), to_platform=self._instance):
+                headers = wanted.headers
+                if present := tracing.outgoing():
+                    headers = {**(headers or {}), tracing.HEADER: present}
+                response = await self._http.request(
+                    wanted.method, wanted.path, content=wanted.content, headers=headers, seconds=seconds
+                )
         finally:
             self._metrics.took(self._instance, wanted.operation, monotonic() - began)
         self.last_date = response.headers.get(b"date", b"")

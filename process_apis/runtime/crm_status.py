@@ -28,7 +28,7 @@ def write_status_to_crm(context: WorkflowContext, order_id: str) -> None:
     """Write the order's state back to its deal. When the CRM is away, the sweep does it later."""
     order = context.orders.as_it_stands(order_id, with_lines=False)
     status = status_of(context, order)
-    with correlated(order.correlation_id):
+    with correlated(order.correlation_id, "show status in the CRM"):
         try:
             context.platforms.put_deal_status(order.crm, order.deal_id, status)
         except TRANSIENT:

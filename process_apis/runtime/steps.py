@@ -73,7 +73,7 @@ def enter_state(
             waits = {name: getattr(one.row, name) for name in WAITS} if present == state else {}
             one.advance(state, next_attempt_at=context.stalled_at(), **waits)
         order = one.order(with_lines=False)
-    with correlated(order.correlation_id):
+    with correlated(order.correlation_id, f"order: {state}"):
         return run_step(context, order, act)
 
 

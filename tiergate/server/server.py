@@ -49,6 +49,7 @@ def serve(
     log_as_json()
     if settings.governance.clock_file:
         log.warning("time is set forward by a file, which is for sandboxes alone", file=settings.governance.clock_file)
+    composition.trace(layer, settings)
     app: ASGIApp
     match layer:
         case "system":

@@ -321,8 +321,15 @@ redis_url = "redis://tiergate@cache:6379/0"
 [process]
 database_url = "postgresql://tiergate@db/tiergate"
 [server]
+
+[tracing]
 """
-OF_SERVERS = (("governance", "redis_password"), ("process", "database_password"), ("server", "metrics_token"))
+OF_SERVERS = (
+    ("governance", "redis_password"),
+    ("process", "database_password"),
+    ("server", "metrics_token"),
+    ("tracing", "authorization"),
+)
 
 
 @pytest.mark.parametrize("way", ["file", "command", "variable", "file in a variable"])
@@ -345,6 +352,7 @@ def test_the_passwords_of_database_and_redis_are_where_other_secrets_are(tmp_pat
     assert settings.process.database_password.read().reveal() == "hunter2"
     assert settings.governance.redis_password.read().reveal() == "hunter2"
     assert settings.server.metrics_token.read().reveal() == "hunter2"
+    assert settings.tracing.authorization.read().reveal() == "hunter2"
     assert "hunter2" not in repr(settings)
     assert list(unknown_variables(environment)) == []
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from canonical.faults import Throttled, Unavailable, UnknownOutcome
 from canonical.ids import utc_now
 from policies.catalogue.live import LiveCatalogue, governed_by
 from policies.context import deadline
 from policies.http.client import HttpResponse
+from policies.observe import tracing
 from policies.observe.metrics import Metrics
+from policies.observe.tracing import Tracer
 from policies.outbound.layer_client import AsyncLayerClient
 from policies.outbound.ownership import TECHNICAL
 from policies.outbound.platform_client import PlatformClient
@@ -166,6 +171,24 @@ async def read(outbound: PlatformClient) -> HttpResponse:
 
 async def write(outbound: PlatformClient) -> HttpResponse:
     return await outbound.request("POST", "/", safe=False, carries=[], content=b"{}")
+
+
+def test_each_try_is_a_span_that_the_platform_hears_of_while_calls_are_traced(tmp_path: Path) -> None:
+    silent, server, exporter = Server(), Server(DROP), InMemorySpanExporter()
+    run(tmp_path, silent, read)
+    tracing.turn_on(Tracer("system", 1.0, SimpleSpanProcessor(exporter)))
+    try:
+        run(tmp_path, server, read)
+    finally:
+        tracing.turn_off()
+
+    spans = exporter.get_finished_spans()
+    heard = [
+        found[1] for head in server.heads for found in [re.search(r"traceparent: 00-\w{32}-(\w{16})-", head)] if found
+    ]
+    assert heard == [f"{each.context.span_id:016x}" for each in spans if each.context]
+    assert [each.status.is_ok for each in spans] == [False, True]
+    assert "traceparent" not in silent.heads[0]
 
 
 def test_a_read_is_tried_again_after_a_broken_connection(tmp_path: Path) -> None:
