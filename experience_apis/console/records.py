@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
+from itertools import pairwise
 from typing import Annotated
 
 import msgspec
@@ -14,37 +16,27 @@ from litestar.params import PathParameter, QueryParameter
 from canonical.amendments import ContractTimeline
 from canonical.cases import Case
 from canonical.ids import KEY
-from canonical.lineage import Lineage, LineageRecord
-from canonical.orders import CustomerOverview, Order
+from canonical.lineage import Lineage, LineageEntry, LineageRecord
+from canonical.orders import CustomerOverview, Order, PostingStatus
 from canonical.overview import Found
-from canonical.states import MEANING, ORDER_TRANSITIONS
 from experience_apis.console.channel import Trouble, path_to
 from experience_apis.console.pages import View
+from experience_apis.console.standing import StateSteps, standing
 from policies.contract.operation import operation
 
 Query = Annotated[str, QueryParameter(name="q", max_length=100, description="A name, a number or an id")]
 Record = Annotated[str, PathParameter(pattern=KEY, description="An id of ours, or of a platform")]
-WAY: tuple[str, ...] = (
-    "received",
-    "validating",
-    "credit_review",
-    "onboarding",
-    "subscribing",
-    "provisioning",
-    "active",
-)
-"""The states of an order that nothing stops."""
+NOTABLE = timedelta(minutes=1)
+"""How long between two entries of a timeline is said."""
 CASES = 12
 """Cases of a record that are read."""
 
 
-class Step(msgspec.Struct, frozen=True):
-    """A state on the way of an order: whether it was reached, and is the present one."""
+class Happening(msgspec.Struct, frozen=True):
+    """An entry of the timeline, and how long it came after the one before it; None where that is under a minute."""
 
-    state: str
-    meaning: str
-    is_reached: bool
-    is_present: bool
+    entry: LineageEntry
+    after: timedelta | None
 
 
 @operation("console_find", "GET", "/find", summary="Find a record")
@@ -79,7 +71,9 @@ async def record_page(view: NamedDependency[View], record: Record) -> Response[s
         subject=subject,
         lineage=lineage,
         order=order,
-        steps=_steps(order) if isinstance(order, Order) else (),
+        standing=_standing(subject, order, contract),
+        posting=_posting(subject, customer),
+        happenings=happenings(lineage.entries),
         contract=contract,
         customer=customer,
         cases=cases,
@@ -118,11 +112,23 @@ async def _cases(view: View, ids: Sequence[str]) -> list[Case]:
     return [each for each in await asyncio.gather(*asked) if isinstance(each, Case)]
 
 
-def _steps(order: Order) -> tuple[Step, ...]:
-    reached = {each.state for each in order.history}
-    way = [*WAY] if order.state in WAY else [*(each for each in WAY if each in reached), order.state]
-    return tuple(
-        Step(each, MEANING[each], each in reached or each == order.state, each == order.state)
-        for each in ORDER_TRANSITIONS
-        if each in way
-    )
+def _standing(subject: LineageRecord, order: object, contract: object) -> StateSteps | None:
+    """Return where a record stands, by what its own channel says of it where that has answered."""
+    if subject.kind == "order" and isinstance(order, Order):
+        return standing("order", order.state, [each.state for each in order.history])
+    if subject.kind == "contract" and isinstance(contract, ContractTimeline) and contract.present:
+        return standing("contract", contract.present.state)
+    return standing(subject.kind, subject.state)
+
+
+def _posting(subject: LineageRecord, customer: object) -> PostingStatus | None:
+    """Return the posting that a page is about, among the newest of its customer."""
+    postings = customer.postings if isinstance(customer, CustomerOverview) else ()
+    return next((each for each in postings if (each.entry, each.id) == (subject.kind, subject.id)), None)
+
+
+def happenings(entries: Sequence[LineageEntry]) -> list[Happening]:
+    """Return the timeline, the newest first."""
+    spans = [later.at - earlier.at for earlier, later in pairwise(entries)]
+    after = [None, *(each if each >= NOTABLE else None for each in spans)]
+    return [Happening(entry, span) for entry, span in zip(entries, after, strict=False)][::-1]

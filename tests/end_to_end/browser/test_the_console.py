@@ -150,6 +150,25 @@ def test_all_can_be_done_with_keys_alone(environment: Environment, browser: Brow
     expect(page.locator("h1")).to_contain_text("Söhne")
 
 
+def test_a_contract_and_an_invoice_show_where_they_stand_and_what_is_due(
+    environment: Environment, browser: Browser, sold: Order
+) -> None:
+    assert sold.plan
+    page = signed_in(browser, environment, "support@example.com", "support")
+    root = page.url
+
+    page.goto(f"{root}/records/{sold.plan.contract.id}")
+    expect(page.locator(".steps .present")).to_have_text("active")
+    expect(page.locator(".follows")).to_contain_text("past due")
+    page.goto(f"{root}/records/{sold.customer_id}")
+    row = page.get_by_role("row").filter(has=page.locator("small", has_text="invoice")).first
+    number, amount = row.get_by_role("link").inner_text(), row.locator(".money").first.inner_text()
+    row.get_by_role("link").click()
+    expect(page.locator("h1")).to_contain_text(number)
+    expect(page.locator("main .facts").first).to_contain_text(amount)
+    assert findings(page) == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("size", "language"), [(DESKTOP, "en-GB"), (PHONE, "de-DE")])
 def test_every_page_can_be_read_by_everybody_and_fits_its_screen(
@@ -162,7 +181,9 @@ def test_every_page_can_be_read_by_everybody_and_fits_its_screen(
 ) -> None:
     page = signed_in(browser, environment, "all@example.com", "support", size=size, language=language, theme=theme)
     root = page.url
-    paths = ("", "/find", "/find?q=Söhne", f"/records/{sold.id}", "/cases", "/cases?state=resolved")
+    assert sold.plan
+    records = (f"/records/{each}" for each in (sold.id, sold.plan.contract.id, sold.customer_id))
+    paths = ("", "/find", "/find?q=Söhne", *records, "/cases", "/cases?state=resolved")
     found: list[str] = []
     for path in paths:
         page.goto(root + path)

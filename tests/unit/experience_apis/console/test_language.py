@@ -15,7 +15,15 @@ from canonical.cases import Action, CaseKind, CaseState, Team
 from canonical.deals import DealLine, priced_line
 from canonical.money import Money
 from canonical.orders import PostingEntry, PostingState
-from canonical.states import AmendmentState, ContractState, DisputeState, DunningState, OrderState
+from canonical.states import (
+    MEANING,
+    AmendmentState,
+    ContractState,
+    CorrectionState,
+    DisputeState,
+    DunningState,
+    OrderState,
+)
 from experience_apis.console.cases import MEANS
 from experience_apis.console.language import language_of, translations
 from experience_apis.console.pages import PLACES
@@ -26,6 +34,7 @@ SHOWN = (
     OrderState,
     ContractState,
     AmendmentState,
+    CorrectionState,
     DunningState,
     DisputeState,
     PostingState,
@@ -39,7 +48,7 @@ SHOWN = (
 
 def test_every_text_of_the_pages_is_there_in_german() -> None:
     texts = {each for path in (HERE / "templates").glob("*.html") for each in SAID.findall(path.read_text())}
-    texts |= {*MEANS.values(), *(each.name for each in PLACES)}
+    texts |= {*MEANS.values(), *MEANING.values(), *(each.name for each in PLACES)}
 
     assert sorted(texts - translations("de").keys()) == []
 
