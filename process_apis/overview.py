@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from functools import partial
-from typing import Annotated
 
 import sqlalchemy as sa
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 
 from canonical.cases import Incident
 from canonical.ids import KEY
 from canonical.overview import Flow, Found, Hit
 from canonical.states import DUNNING_TRANSITIONS, OWING, AmendmentState, DisputeState, OrderState
 from policies.contract.operation import operation
+from policies.contract.parameters import SearchedFor
 from policies.identity.authentication import Principal
 from process_apis.lineage import LineageReader
 from process_apis.records import overview, waiting
@@ -26,18 +25,12 @@ from process_apis.runtime.engine import Engine
 
 MOST = 10
 """Hits of one kind that are shown."""
-LONGEST = 100
-"""Characters of a query."""
 ORDERS_END: tuple[OrderState, ...] = ("active", "cancelled", "failed")
 AMENDMENTS_END: tuple[AmendmentState, ...] = ("applied", "given_up")
 DUNNINGS_END = tuple(each for each in DUNNING_TRANSITIONS if each not in OWING)
 DISPUTES_END: tuple[DisputeState, ...] = ("won", "lost", "closed")
 """The states in which nothing waits any more."""
 LIKE_AN_ID = re.compile(KEY)
-Query = Annotated[
-    str,
-    QueryParameter(name="q", min_length=1, max_length=LONGEST, description="A name, a number, or an id of any system"),
-]
 
 
 @operation("get_flow", "GET", "/flow", summary="Read how far everything has come", sync_to_thread=True)
@@ -67,7 +60,9 @@ def flow_of(database: sa.Engine, now: datetime, principal: Principal) -> Flow:
 
 
 @operation("search", "GET", "/search", summary="Find a record", sync_to_thread=True)
-def search(context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], wanted: Query) -> Found:
+def search(
+    context: NamedDependency[WorkflowContext], principal: NamedDependency[Principal], wanted: SearchedFor
+) -> Found:
     """Return customers and orders by their names, and any record by its number or its id, ours or a platform's."""
     words = wanted.strip()
     with context.database.connect() as connection:

@@ -116,7 +116,8 @@ async def signed_in(
 ) -> SignedIn:
     """Return the session of who asks. Raises `SignedOut`."""
     token = request.cookies.get(console.cookie, "")
-    found = await console.sessions.find(token, gate.live_catalogue.current) if token else None
+    catalogue = gate.live_catalogue.current
+    found = await console.sessions.find(token, catalogue, is_used=not _is_part(request)) if token else None
     if found is None:
         raise SignedOut(request.url.path if request.method == "GET" else ROOT)
     request.scope["state"][ACTS_FOR] = found.session.grant.person
@@ -126,10 +127,14 @@ async def signed_in(
 def view(request: Request[Any, Any, Any], signed_in: NamedDependency[SignedIn], gate: NamedDependency[Gate]) -> View:
     """Return what a page is made with."""
     correlation_id = str(request.scope["state"][correlation.STATE])
-    is_part = request.headers.get("hx-request") == "true" and request.headers.get("hx-boosted") != "true"
     channel = Channel(request.app, signed_in.principal, correlation_id)
     catalogue = gate.live_catalogue.current
-    return View(signed_in, channel, language_for(request), catalogue, gate.clock, request.url.path, is_part)
+    return View(signed_in, channel, language_for(request), catalogue, gate.clock, request.url.path, _is_part(request))
+
+
+def _is_part(request: Request[Any, Any, Any]) -> bool:
+    """Return whether a page asks by itself for a part of it that it shows again."""
+    return request.headers.get("hx-request") == "true" and request.headers.get("hx-boosted") != "true"
 
 
 async def form(request: Request[Any, Any, Any], signed_in: NamedDependency[SignedIn]) -> dict[str, str]:

@@ -120,8 +120,9 @@ class Sessions:
         await self._store.put_if_absent(_key("session", token), msgspec.json.encode(session), IDLE.total_seconds())
         return token
 
-    async def find(self, token: str, catalogue: Catalogue) -> SignedIn | None:
-        """Return the session of what a browser holds; None when there is none, or it is over."""
+    async def find(self, token: str, catalogue: Catalogue, *, is_used: bool = True) -> SignedIn | None:
+        """Return the session of what a browser holds; None when there is none, or it is over. It lasts on when it
+        `is_used`: what a page asks by itself is nobody's use."""
         key, now = _key("session", token), self._clock().timestamp()
         found = await self._store.read(key)
         session = _decoded(found, Session) if found else None
@@ -133,7 +134,7 @@ class Sessions:
         principal = _principal(session, key, catalogue)
         if principal is None or self.revocations.current.covers(key, principal.client, session.began):
             return None
-        if now - session.seen > NOTED.total_seconds():
+        if is_used and now - session.seen > NOTED.total_seconds():
             noted = msgspec.structs.replace(session, seen=now)
             left = min(IDLE.total_seconds(), session.began + LONGEST.total_seconds() - now)
             await self._store.compare_and_swap(key, found, msgspec.json.encode(noted), left)

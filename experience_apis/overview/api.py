@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from litestar import Response
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
 
 from canonical.lineage import Lineage
 from canonical.overview import Flow, Found
 from experience_apis.process_client import Process
 from policies.contract.operation import operation
-from policies.contract.parameters import ForeignKey, Moment
+from policies.contract.parameters import ForeignKey, Moment, SearchedFor
 from policies.contract.version_chain import versioned
 from policies.identity.authentication import Principal
-
-Query = Annotated[
-    str,
-    QueryParameter(name="q", min_length=1, max_length=100, description="A name, a number, or an id of any system"),
-]
 
 
 @operation(
@@ -45,7 +37,7 @@ async def get_flow(process: NamedDependency[Process], principal: NamedDependency
     passes="search",
 )
 async def search(
-    process: NamedDependency[Process], principal: NamedDependency[Principal], wanted: Query
+    process: NamedDependency[Process], principal: NamedDependency[Principal], wanted: SearchedFor
 ) -> Response[bytes]:
     """Return customers and orders by their names, and any record by its number or its id, ours or a platform's."""
     return await process.get(principal, "search", {"q": wanted})

@@ -47,6 +47,17 @@ OfCurrency = Annotated[
     str | None,
     QueryParameter(name="currency", pattern=r"^[A-Z]{3}\Z", description="Only those in this currency (ISO 4217)"),
 ]
+SearchedFor = Annotated[
+    str,
+    QueryParameter(
+        name="q",
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]*\Z",
+        description="A name, a number, or an id of any system",
+    ),
+]
+"""Without control characters: PostgreSQL takes no NUL in a text."""
 CanonicalId = Annotated[str, PathParameter(pattern=rf"^{CANONICAL}\Z", description="A canonical id")]
 ForeignKey = Annotated[
     str,

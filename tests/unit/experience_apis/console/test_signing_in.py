@@ -210,6 +210,19 @@ def test_a_session_ends_also_when_another_request_notes_at_that_moment_that_it_c
     assert layer.run(act)
 
 
+def test_a_page_that_shows_itself_again_keeps_nobody_signed_in(layer: Layer) -> None:
+    async def act(client: httpx.AsyncClient) -> list[bool]:
+        await layer.sign_in(client)
+        there: list[bool] = []
+        for _ in range(3):
+            layer.now += IDLE / 2
+            shown = await client.get("/console", headers={"hx-request": "true"})
+            there.append("hx-redirect" not in shown.headers)
+        return there
+
+    assert layer.run(act) == [True, False, False]
+
+
 def test_another_role_is_another_session_with_other_rights(layer: Layer) -> None:
     async def act(client: httpx.AsyncClient) -> tuple[str, str, int]:
         await layer.sign_in(client)
