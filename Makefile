@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: chromium prometheus help setup demo run test test-fast test-extended test-long cov check lint types format docs openapi lock bench fuzz clean
+.PHONY: chromium prometheus help setup demo run test test-fast test-extended test-long cov check lint types format docs screenshots openapi lock bench fuzz clean
 
 BIN := .venv/bin
 NODE := openapi/rules/node_modules/.ready
@@ -103,6 +103,10 @@ bench: .venv/ready bench/peers/node_modules/.ready ## Measure one hop beside ngi
 
 docs: .venv/docs docs/tooling/node_modules/.ready ## Build the documentation as a site in site/; every warning is an error (SERVE=1 serves it on loopback)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(SERVE),serve --dev-addr 127.0.0.1:$(or $(PORT),$(FREE_PORT)),build --quiet --clean)
+
+screenshots: .venv/ready tests/end_to_end/peers/node_modules/.ready chromium ## Take the pictures of the console in the documentation
+	@$(BIN)/tiergate sandbox --prepare
+	@$(BIN)/python -m tests.support.screenshots docs/screenshots
 
 .venv/docs: .venv/ready requirements/docs.txt
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements/docs.txt

@@ -122,7 +122,7 @@ class Sessions:
 
     async def find(self, token: str, catalogue: Catalogue, *, is_used: bool = True) -> SignedIn | None:
         """Return the session of what a browser holds; None when there is none, or it is over. It lasts on when it
-        `is_used`: what a page asks by itself is nobody's use."""
+        `is_used`: what a page asks by itself is no use of it."""
         key, now = _key("session", token), self._clock().timestamp()
         found = await self._store.read(key)
         session = _decoded(found, Session) if found else None
