@@ -37,10 +37,22 @@ from canonical.parties import Customer
 from canonical.process_events import PROCESS_EVENTS
 from canonical.states import OrderState
 from policies.business.events import EVENTS
+from policies.business.exports import EXPORT_TOO_LARGE
 from policies.catalogue.live import LiveCatalogue
 from policies.context import correlation
 from policies.contract.operation import operation
-from policies.contract.parameters import AssignedTo, CanonicalId, CasesInOrder, Cursor, Limit, OfCustomer
+from policies.contract.parameters import (
+    AssignedTo,
+    CanonicalId,
+    CasesInOrder,
+    ChangedFrom,
+    ChangedTo,
+    Cursor,
+    Limit,
+    OfCustomer,
+    OfSeller,
+    day,
+)
 from policies.identity.authentication import Principal
 from policies.problems import INVALID, MISSING, NOT_ALLOWED_NOW, FieldError, ProblemError
 from process_apis.case_actions import CaseActions
@@ -149,6 +161,31 @@ def list_postings(
     """Return one entry for each invoice, payment, credit note and payment that went back, which has to be booked in the
     ERP. `kind` counts the latter two among the former."""
     found = context.postings.page(principal, posting_state, kind, entry, customer_id, cursor, limit)
+    return Page(tuple(visibility.posting_for(principal, each) for each in found.items), found.next_cursor)
+
+
+@operation(
+    "export_postings",
+    "GET",
+    "/postings/export",
+    summary="List many postings at once, for a file",
+    problems=(EXPORT_TOO_LARGE,),
+    sync_to_thread=True,
+)
+def export_postings(
+    context: NamedDependency[WorkflowContext],
+    principal: NamedDependency[Principal],
+    posting_state: Annotated[PostingState | None, QueryParameter(name="state")] = None,
+    kind: FromQuery[PostingKind | None] = None,
+    entry: FromQuery[PostingEntry | None] = None,
+    seller: OfSeller = None,
+    first_day: ChangedFrom = None,
+    last_day: ChangedTo = None,
+    cursor: Cursor = None,
+) -> Page[PostingStatus]:
+    """Return up to 1,000 postings of an export, without their places in queues. There are at most 50,000 in all."""
+    days = day("from", first_day), day("to", last_day)
+    found = context.postings.batch(principal, posting_state, kind, entry, seller, days, cursor)
     return Page(tuple(visibility.posting_for(principal, each) for each in found.items), found.next_cursor)
 
 
@@ -300,6 +337,7 @@ OWN = (
     list_orders,
     get_order,
     list_postings,
+    export_postings,
     list_cases,
     get_case,
     act_on_case,

@@ -18,6 +18,7 @@ from canonical.orders import Page, PostingEntry, PostingState, PostingStatus
 from canonical.states import CustomerMergeState
 from experience_apis import corrections, disputes, dunnings
 from experience_apis.finance import usage_corrections
+from experience_apis.finance.exports import export_postings
 from experience_apis.process_client import Process
 from policies.business.amendments import KEY_TAKEN
 from policies.business.corrections import INVOICE_RESERVED, PROBLEMS
@@ -140,6 +141,7 @@ routers = versioned(
     __name__,
     [
         list_postings,
+        export_postings,
         decide_approval,
         *corrections.handlers("finance", request_correction),
         list_customer_merges,

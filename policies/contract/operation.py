@@ -30,7 +30,7 @@ class Declaration(msgspec.Struct, frozen=True):
     where an answer leads: the next operation, its parameter, and where in the answer its value is (RFC 6901). An answer
     that `holds_secret` is kept nowhere: the same request again is handled again.
     `lines` is the type of each line of a body that is lines of JSON, which the handler reads itself; with `streamed` it
-    does so while they come.
+    does so while they come. An answer that is a file has one of the media types `files`.
     """
 
     problems: tuple[ProblemType, ...] = ()
@@ -40,6 +40,7 @@ class Declaration(msgspec.Struct, frozen=True):
     holds_secret: bool = False
     lines: Any = None
     streamed: bool = False
+    files: tuple[str, ...] = ()
 
 
 def operation(
@@ -58,17 +59,18 @@ def operation(
     sync_to_thread: bool | None = None,
     lines: Any = None,
     streamed: bool = False,
+    files: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
     """Declare a route for an operation of the catalogue.
 
     `answers` is the type of the answer where the handler passes bytes on or shapes them itself. `status` is that of
     success: 201 for a POST and 200 for the others, if not said. `sync_to_thread` is asked for a handler that is no
-    coroutine. `lines` and `streamed` are those of `Declaration`.
+    coroutine. `lines`, `streamed` and `files` are those of `Declaration`.
     """
     succeeds = status or (CREATED if method == "POST" else OK)
 
     def declare(handler: Callable[..., Any]) -> HTTPRouteHandler:
-        declared = Declaration(problems, asks_platforms, passes, links or {}, holds_secret, lines, streamed)
+        declared = Declaration(problems, asks_platforms, passes, links or {}, holds_secret, lines, streamed, files)
         responses = {} if answers is None else {succeeds: ResponseSpec(answers, generate_examples=False)}
         route = HTTPRouteHandler(
             path,

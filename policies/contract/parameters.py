@@ -111,6 +111,22 @@ Day = Annotated[
     str | None,
     QueryParameter(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", description="A day, such as 2026-11-01"),
 ]
+ChangedFrom = Annotated[
+    str | None,
+    QueryParameter(
+        name="from",
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z",
+        description="Only those that were changed last on this day (UTC) or later",
+    ),
+]
+ChangedTo = Annotated[
+    str | None,
+    QueryParameter(
+        name="to",
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z",
+        description="Only those that were changed last on this day (UTC) or earlier",
+    ),
+]
 CurrencyCode = Annotated[str, QueryParameter(pattern=r"^[A-Z]{3}\Z", description="An ISO 4217 code")]
 
 

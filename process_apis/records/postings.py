@@ -6,7 +6,7 @@ which a process can die.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,7 +26,9 @@ from canonical.process_events import (
     PAYMENT_REVERSED,
     POSTING_FAILED,
 )
+from policies.business.exports import EXPORT_TOO_LARGE
 from policies.identity.authentication import Principal
+from policies.problems import ProblemError
 from process_apis.records import paging, visibility, waiting
 from process_apis.records.database import NOT_BLOCKED, corrections, insert_once, postings, writing
 from process_apis.records.flow_times import flow_times, seconds_since
@@ -92,6 +94,10 @@ WAKE_CORRECTION = (
 """A correction is over when what billing has done for it is booked."""
 CANCELLED = ("void", "uncollectible")
 """In which states billing shows an invoice that it has cancelled."""
+BATCH = 1000
+"""How many postings are read at once for an export."""
+MAX_EXPORT = 50_000
+"""How many postings an export has at the most."""
 ENDING = timedelta(seconds=1)
 """How long a run may take to end that leaves its posting to the next one."""
 
@@ -296,19 +302,62 @@ class Postings:
         cursor: str | None,
         limit: int,
     ) -> Page[PostingStatus]:
-        where = [visibility.visible(postings, principal)]
-        if kind:
-            where.append(postings.c.kind.in_(ENTRIES[kind]))
-        if entry:
-            where.append(postings.c.kind == entry)
-        if state:
-            where.append(postings.c.state == state)
+        where = _wanted(principal, state, kind, entry)
         if customer_id:
             where.append(postings.c.customer_id == customer_id)
         with self._engine.connect() as connection:
             rows, next_cursor = paging.page_of(connection, postings, where, cursor, limit)
             places = waiting.places(connection, postings, rows)
         return paging.page([_status(row, places.get(row.seq)) for row in rows], next_cursor)
+
+    def batch(
+        self,
+        principal: Principal,
+        state: str | None,
+        kind: PostingKind | None,
+        entry: PostingEntry | None,
+        legal_entity: str | None,
+        days: tuple[date | None, date | None],
+        cursor: str | None,
+    ) -> Page[PostingStatus]:
+        """Return the next postings of an export, newest first, without their places among what waits for a platform.
+
+        `days` are the first and the last day (UTC) on which a posting was changed last. Raises `ProblemError` (422)
+        with the first ones when there are more than an export has.
+        """
+        where = _wanted(principal, state, kind, entry)
+        first, last = days
+        changed_on = sa.func.substr(postings.c.updated_at, 1, len("2026-01-01"))
+        if legal_entity:
+            where.append(postings.c.legal_entity == legal_entity)
+        if first:
+            where.append(changed_on >= first.isoformat())
+        if last:
+            where.append(changed_on <= last.isoformat())
+        with self._engine.connect() as connection:
+            if cursor is None:
+                found = sa.select(postings.c.seq).where(*where).limit(MAX_EXPORT + 1).subquery()
+                if (connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0) > MAX_EXPORT:
+                    raise ProblemError(EXPORT_TOO_LARGE, f"There are more than {MAX_EXPORT:,} postings of these.")
+            else:
+                where.append(postings.c.seq < paging.place_of(cursor))
+            query = sa.select(postings).where(*where).order_by(postings.c.seq.desc()).limit(BATCH + 1)
+            rows = connection.execute(query).all()
+        following = str(rows[BATCH - 1].seq) if len(rows) > BATCH else None
+        return paging.page([_status(row, None) for row in rows[:BATCH]], following)
+
+
+def _wanted(
+    principal: Principal, state: str | None, kind: PostingKind | None, entry: PostingEntry | None
+) -> list[sa.ColumnElement[bool]]:
+    where = [visibility.visible(postings, principal)]
+    if kind:
+        where.append(postings.c.kind.in_(ENTRIES[kind]))
+    if entry:
+        where.append(postings.c.kind == entry)
+    if state:
+        where.append(postings.c.state == state)
+    return where
 
 
 def _event_of(row: sa.Row[Any], shown: str) -> str:

@@ -35,6 +35,7 @@ from tiergate.contracts.examples import ACT, CAS, CON, COR, CUS, DEAL_ID, ORD, P
 from tiergate.settings import Settings
 
 Json = dict[str, Any]
+FILE = {"type": "string", "format": "binary"}
 SCHEMAS = "#/components/schemas/"
 STATES = sorted(MEANING)
 PAGE = re.compile(r"Page_(\w+)_")
@@ -184,7 +185,8 @@ def _operation(found: Json, routes: dict[str, Route], api: Api, as_of: VersionCh
     elif route.takes is not None:
         made["requestBody"] = {"required": True, "content": {"application/json": _content(route.takes, as_of)}}
     status = next(iter(each for each in found["responses"] if each.startswith("2")))
-    answer: Json = {"description": "Done", "content": {"application/json": _content(route.returns, as_of)}}
+    content: Json = {each: {"schema": FILE} for each in route.declared.files}
+    answer: Json = {"description": "Done", "content": content or {"application/json": _content(route.returns, as_of)}}
     if links := _links(route, routes):
         answer["links"] = links
     made["responses"] = {status: answer} | _problem_references(_problems(found, route, api))
