@@ -40,8 +40,8 @@ def sales(*versions: str) -> tuple[str, str]:
 APP = '[clients.sales-app]\nkind = "internal"'
 APIS = 'apis = ["sales", "support"]'
 OF_FINANCE = (
-    "finance_act_on_dunning, finance_get_customer_merge, finance_get_dunning, finance_list_customer_merges,"
-    " finance_list_dunnings"
+    "finance_act_on_dunning, finance_export_postings, finance_get_customer_merge, finance_get_dunning,"
+    " finance_list_customer_merges, finance_list_dunnings"
 )
 SCOPES = (
     'scopes = ["orders:read", "contracts:amend", "contracts:mass_change", "usage:write", "cases:read", "cases:act", '
