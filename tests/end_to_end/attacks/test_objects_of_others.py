@@ -51,6 +51,8 @@ BODIES: dict[str, object] = {
     "sales_act_on_mass_change": {"action": "cancel"},
     "sales_act_on_customer_merge": {"action": "switch"},
     "support_act_on_case": {"action": "retry"},
+    "support_assign_case": {"to": "somebody@example.com"},
+    "support_note_case": {"text": "it is not ours"},
     "support_give_up_order": {"reason": "it is not ours"},
     "support_accept_drift": {"reason": "it is not ours"},
     "support_act_on_dispute": {"action": "accept", "reason": "it is not ours"},
@@ -281,6 +283,8 @@ def test_a_list_has_no_record_of_another(running: Environment, target: Target, c
     for operation, method, path, described in LISTS:
         named = {each["name"] for each in described.get("parameters", ())}
         queries = ["?limit=100"] if "limit" in named else [""]
+        if "format" in named:
+            queries = ["?format=csv"]
         if "customer_id" in named:
             queries.append(f"?customer_id={target.order.customer_id}")
         for query in queries:

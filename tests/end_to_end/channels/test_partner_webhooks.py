@@ -88,7 +88,7 @@ def test_the_receivers_of_the_guide_take_a_real_delivery_once_and_refuse_what_is
         unsigned = httpx.post(url, json={}, headers={"webhook-id": "evt_1", "webhook-timestamp": "1"})
         placed = partner.place(first.customer_id, f"for-{name}").json()
         wait_until(lambda: placed["id"] in output.read_text(), 20)
-        (received,) = [each for each in log(partner, webhook) if each["type"] == "order.received.v1"]
+        received = wait_until(lambda: log(partner, webhook, "?type=order.received.v1"), 20)[0]
         partner.call("POST", f"{HOOKS}/{webhook}/deliveries/{received['id']}/resend")
         wait_until(lambda: len(log(partner, webhook, "?type=order.received.v1")[0]["attempts"]) == 2, 20)
 

@@ -367,7 +367,7 @@ def test_a_case_that_a_process_left_open_when_it_died_is_closed(accounts: Accoun
     finding = Finding("erp", "it is away")
     accounts.context.cases.open("invoice_not_posted", "invoice:in_14", finding, ("retry",), correlation_id="cor_1")
 
-    with suppress(Killed), before_statement(accounts.context.database, 6, dies):
+    with suppress(Killed), before_statement(accounts.context.database, 7, dies):
         accounts.post()
     assert (accounts.row.state, accounts.cases) == ("posted", ["invoice_not_posted"])
 
