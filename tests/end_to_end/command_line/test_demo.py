@@ -49,10 +49,10 @@ def start(tmp_path: Path, templates: Path) -> Generator[Start]:
     for process in reversed(started):
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.communicate(timeout=180)
 
 
-def finished(process: subprocess.Popen[str], seconds: float = 60) -> str:
+def finished(process: subprocess.Popen[str], seconds: float = 180) -> str:
     reported, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, reported
     return reported
