@@ -48,9 +48,7 @@ def money_at_risk(connection: sa.Connection, kind: CaseKind, subject: str) -> Mo
     query = DISPUTED if kind == "payment_disputed" else POSTING if separator else BY_PREFIX.get(subject[:3])
     if query is None:
         return None
-    row = connection.execute(
-        query.limit(1), {"of": record, "sort": sort} if query is POSTING else {"of": record}
-    ).first()
+    row = connection.execute(query.limit(1), {"of": record, "sort": sort}).first()
     if row is None:
         return None
     currency, amount = row
