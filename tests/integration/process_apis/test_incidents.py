@@ -13,11 +13,10 @@ from canonical.cases import Case, Incident
 from canonical.faults import PlatformFault, Throttled, Unavailable
 from canonical.money import Money
 from canonical.orders import PostingKind
-from canonical.overview import Flow
 from process_apis import posting
 from process_apis.case_actions import CaseActions
 from process_apis.incidents import KINDS, Incidents
-from process_apis.overview import get_flow
+from process_apis.overview import flow_of
 from process_apis.records.cases import Wanted
 from process_apis.runtime.agenda import CASE_AFTER
 from process_apis.runtime.capability import CaseOwner
@@ -118,10 +117,8 @@ def test_who_may_read_no_cases_is_shown_no_outage_in_the_overview(context: Workf
     made = waiting_order(context, "006")
     reads = replace(SOMEBODY, scopes=frozenset({"orders:read"}))
 
-    nothing = get_flow.fn(context, reads)
-    everything = get_flow.fn(context, replace(reads, scopes=reads.scopes | {"cases:read"}))
-    assert isinstance(nothing, Flow)
-    assert isinstance(everything, Flow)
+    nothing = flow_of(context.database, context.clock(), reads)
+    everything = flow_of(context.database, context.clock(), replace(reads, scopes=reads.scopes | {"cases:read"}))
     assert [each.orders.oldest for each in everything.incidents] == [(made,)]
     assert nothing.incidents == ()
 
