@@ -30,23 +30,20 @@ class Key(NamedTuple):
 
 def page_in_order(
     connection: sa.Connection,
-    table: sa.Table,
+    table: sa.FromClause,
     where: list[sa.ColumnElement[bool]],
     keys: Sequence[Key],
     cursor: str | None,
     limit: int,
+    most: int = MAX_PAGE,
 ) -> tuple[list[sa.Row[Any]], str | None]:
-    """Return a page of a list in the order of some columns, of which the last is the table's `seq`. Raises
-    `ProblemError` (422) for a cursor that is none of ours, or whose row is gone, and for a page that is too large."""
-    _check(limit)
+    """Return a page, of `most` rows at the most, in the order of some columns, of which the last is equal to the
+    table's `seq`. Raises `ProblemError` (422) for a cursor that is none of ours, or whose row is gone where its other
+    columns are needed, and for a page that is too large."""
+    if not 1 <= limit <= most:
+        raise ProblemError(INVALID, "The page size is out of bounds.", (FieldError("$.limit", f"1 to {most}"),))
     if cursor is not None:
-        columns = sa.select(*(each.column for each in keys)).where(table.c.seq == place_of(cursor))
-        reached = connection.execute(columns).one_or_none()
-        if reached is None:
-            raise ProblemError(
-                INVALID, "The list has changed.", (FieldError("$.cursor", "begin with the first page again"),)
-            )
-        values = list(zip(keys, reached, strict=True))
+        values = list(zip(keys, (*_reached(connection, table, keys[:-1], cursor), place_of(cursor)), strict=True))
         further = (
             sa.and_(*(each.column == value for each, value in values[:place]), key.after(value))
             for place, (key, value) in enumerate(values)
@@ -64,20 +61,25 @@ def page_of(
     cursor: str | None,
     limit: int,
     place: sa.ColumnElement[int] | None = None,
+    most: int = MAX_PAGE,
 ) -> tuple[list[sa.Row[Any]], str | None]:
     """Newest first. `place` is a column that is equal to the table's `seq`, where the index of another table is to be
     read. Raises `ProblemError` (422) for a cursor that is none of ours, and for a page that is too large."""
-    by = table.c.seq if place is None else place
-    _check(limit)
-    if cursor is not None:
-        where = [*where, by < place_of(cursor)]
-    rows = list(connection.execute(sa.select(table).where(*where).order_by(by.desc()).limit(limit + 1)))
-    return rows[:limit], str(rows[limit - 1].seq) if len(rows) > limit else None
+    newest = Key(table.c.seq if place is None else place, descending=True)
+    return page_in_order(connection, table, where, (newest,), cursor, limit, most)
 
 
-def _check(limit: int) -> None:
-    if not 1 <= limit <= MAX_PAGE:
-        raise ProblemError(INVALID, "The page size is out of bounds.", (FieldError("$.limit", f"1 to {MAX_PAGE}"),))
+def _reached(connection: sa.Connection, table: sa.FromClause, keys: Sequence[Key], cursor: str) -> Sequence[Any]:
+    """Return what the row of a cursor has in some columns."""
+    if not keys:
+        return ()
+    columns = sa.select(*(each.column for each in keys)).where(table.c.seq == place_of(cursor))
+    row = connection.execute(columns).one_or_none()
+    if row is None:
+        raise ProblemError(
+            INVALID, "The list has changed.", (FieldError("$.cursor", "begin with the first page again"),)
+        )
+    return row
 
 
 def place_of(cursor: str) -> int:

@@ -339,12 +339,8 @@ class Postings:
                 found = sa.select(postings.c.seq).where(*where).limit(MAX_EXPORT + 1).subquery()
                 if (connection.scalar(sa.select(sa.func.count()).select_from(found)) or 0) > MAX_EXPORT:
                     raise ProblemError(EXPORT_TOO_LARGE, f"There are more than {MAX_EXPORT:,} postings of these.")
-            else:
-                where.append(postings.c.seq < paging.place_of(cursor))
-            query = sa.select(postings).where(*where).order_by(postings.c.seq.desc()).limit(BATCH + 1)
-            rows = connection.execute(query).all()
-        following = str(rows[BATCH - 1].seq) if len(rows) > BATCH else None
-        return paging.page([_status(row, None) for row in rows[:BATCH]], following)
+            rows, next_cursor = paging.page_of(connection, postings, where, cursor, BATCH, most=BATCH)
+        return paging.page([_status(row, None) for row in rows], next_cursor)
 
 
 def _wanted(
